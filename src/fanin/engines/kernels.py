@@ -1,0 +1,274 @@
+"""The Numba kernels: blocks of words in one small buffer, float32 values in another, then the store.
+
+Each pass over the buffers is a loop of constant length that LLVM vectorizes, but for the table
+lookup, which is faster as plain loads. A kernel fills a range of *units*, so that any number of
+threads can share one fill. Kernels release the GIL and call nothing that holds a global state.
+
+Longer than most files: kernels inline everything, and belong together to be read against `spec`.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.extending import intrinsic
+
+from fanin.spec.philox import INCREMENTS, MULTIPLIERS, ROUNDS
+
+BLOCKS = 128  # per buffer
+LANES = 4
+VALUES = BLOCKS * LANES
+
+UNIFORM, SCALED, AFFINE = range(3)
+FLOAT, FLOAT16, BFLOAT16, E4M3FN, E5M2 = range(5)
+
+_M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
+_W0, _W1 = np.uint32(INCREMENTS[0]), np.uint32(INCREMENTS[1])
+_32 = np.uint64(32)
+
+
+class NoAlias(CompilerBase):  # type: ignore[misc]  # numba has no types
+    """The default pipeline, told that array arguments never overlap."""
+
+    def define_pipelines(self) -> list:
+        self.state.flags.noalias = True
+        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+
+def _jit(function):  # type: ignore[no-untyped-def]  # a decorator over untyped kernels
+    options = {"nogil": True, "pipeline_class": NoAlias, "boundscheck": False}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # no directory can hold the cache
+        return njit(**options)(function)
+
+
+_inline = njit(inline="always")
+
+
+@_inline
+def _philox(c0, c1, c2, c3, k0, k1):
+    for _ in range(ROUNDS):
+        p0 = np.uint64(c0) * _M0
+        p1 = np.uint64(c2) * _M1
+        c0 = np.uint32(p1 >> _32) ^ c1 ^ k0
+        c2 = np.uint32(p0 >> _32) ^ c3 ^ k1
+        c1 = np.uint32(p1)
+        c3 = np.uint32(p0)
+        k0 = np.uint32(k0 + _W0)
+        k1 = np.uint32(k1 + _W1)
+    return c0, c1, c2, c3
+
+
+@_inline
+def _mulhi(a, b):
+    return np.uint32((np.uint64(a) * np.uint64(b)) >> _32)
+
+
+@intrinsic
+def _two_knots(typing, knots, index):
+    """The knot at an index and the next, as one unaligned uint64.
+
+    The empty assembly keeps LLVM from turning the loop into gather instructions, which are several
+    times slower than plain loads on most processors.
+    """
+
+    def generate(context, builder, signature, args):
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        word = ir.IntType(64)
+        pointer = builder.gep(array.data, [builder.sext(args[1], word)])
+        pair = builder.load(builder.bitcast(pointer, word.as_pointer()))
+        pair.align = 4
+        return builder.asm(ir.FunctionType(word, [word]), "", "=r,0", [pair], True)
+
+    return types.uint64(knots, index), generate
+
+
+@_inline
+def _normals(words, variates, indices, pairs, knots, distance):
+    """Words to variates in units of 2**-27, through `pairs`; overwrites the words."""
+    for e in range(VALUES):
+        word = words[e]
+        positive = ~(np.int32(word) >> np.int32(31))
+        magnitude = word ^ np.uint32(~positive)
+        bits = np.float32(np.uint32(~np.uint32(np.uint32(magnitude) << np.uint32(1)))).view(np.uint32)
+        indices[e] = np.int32(bits >> np.uint32(14)) - np.int32(65024) + (np.int32(positive) & distance)
+        words[e] = (word & np.uint32(0x80000000)) | (bits & np.uint32(16383))
+    for e in range(VALUES):
+        pairs[e] = _two_knots(knots, indices[e])
+    for e in range(VALUES):
+        positive = np.int32(~(np.int32(words[e]) >> np.int32(31)))
+        part = words[e] & np.uint32(16383)
+        knot = np.uint32(pairs[e])
+        rise = np.uint32(np.uint32(pairs[e] >> _32) - knot)
+        z = np.int32(np.int32(knot) + np.int32(np.uint32(rise * part) >> np.uint32(14)))
+        variates[e] = np.int32((z ^ positive) - positive)
+
+
+@_inline
+def _transform(words, values, variates, indices, pairs, form, origin, slope, least, greatest, unit, knots, distance):
+    """Words to float32 values: `fanin.spec.variates`, a buffer at a time."""
+    if form == UNIFORM:
+        for e in range(VALUES):
+            values[e] = np.float32(np.int32(origin + np.int32(_mulhi(words[e], slope)))) * unit
+    else:
+        _normals(words, variates, indices, pairs, knots, distance)
+        if form == SCALED:
+            for e in range(VALUES):
+                values[e] = np.float32(variates[e]) * unit
+        else:
+            for e in range(VALUES):
+                z = variates[e]
+                sign = np.int32(z >> np.int32(31))
+                size = np.uint32(np.int32((z ^ sign) - sign))
+                offset = np.int32(_mulhi(np.uint32(size << np.uint32(1)), slope))
+                v = np.int32(origin + np.int32((offset ^ sign) - sign))
+                v = least if v < least else v
+                v = greatest if v > greatest else v
+                values[e] = np.float32(v) * unit
+
+
+@_inline
+def _narrow(bits, mantissa, bias, half_unit, overflow_from, overflow):
+    """float32 bits to a narrow format's, to nearest even; `half_unit` turns a sum into a subnormal's steps."""
+    sign = np.uint32(bits >> np.uint32(31))
+    magnitude = np.uint32(bits & np.uint32(0x7FFFFFFF))
+    drop = np.uint32(23 - mantissa)
+    odd = (magnitude >> drop) & np.uint32(1)
+    rounded = np.uint32(np.uint32(magnitude + np.uint32((1 << (22 - mantissa)) - 1) + odd) >> drop)
+    normal = np.uint32(rounded - np.uint32((127 - bias) << mantissa))
+    small = np.uint32(np.float32(np.uint32(magnitude).view(np.float32) + half_unit).view(np.uint32) - np.float32(half_unit).view(np.uint32))
+    result = small if magnitude < np.uint32((128 - bias) << 23) else normal
+    return sign, (np.uint32(overflow) if magnitude > np.uint32(overflow_from) else result)
+
+
+# Per format: mantissa bits, bias, a float32 whose last place is the format's least subnormal, the
+# float32 bits of the largest magnitude that does not overflow (ties included where they round down).
+_HALF_OF = np.float32(2.0**-1)  # float16: least subnormal 2**-24
+_HALF_E4 = np.float32(2.0**14)  # float8_e4m3fn: 2**-9
+_HALF_E5 = np.float32(2.0**7)  # float8_e5m2: 2**-16
+_LAST_F16 = int(np.nextafter(np.float32(65520.0), np.float32(0.0)).view(np.uint32))
+_LAST_E4 = int(np.float32(464.0).view(np.uint32))
+_LAST_E5 = int(np.nextafter(np.float32(61440.0), np.float32(0.0)).view(np.uint32))
+
+
+@_inline
+def _store(out, at, values, first, count, code):
+    """Write `count` values, from `first` in the buffer, to contiguous elements of the output."""
+    if code == FLOAT:
+        for e in range(count):
+            out[at + e] = values[first + e]
+    elif code == BFLOAT16:
+        for e in range(count):
+            bits = np.float32(values[first + e]).view(np.uint32)
+            out[at + e] = np.uint32(bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    elif code == FLOAT16:
+        for e in range(count):
+            sign, size = _narrow(np.float32(values[first + e]).view(np.uint32), 10, 15, _HALF_OF, _LAST_F16, 0x7C00)
+            out[at + e] = (sign << np.uint32(15)) | size
+    elif code == E4M3FN:
+        for e in range(count):
+            sign, size = _narrow(np.float32(values[first + e]).view(np.uint32), 3, 7, _HALF_E4, _LAST_E4, 0x7F)
+            out[at + e] = (sign << np.uint32(7)) | size
+    else:
+        for e in range(count):
+            sign, size = _narrow(np.float32(values[first + e]).view(np.uint32), 2, 15, _HALF_E5, _LAST_E5, 0x7C)
+            out[at + e] = (sign << np.uint32(7)) | size
+
+
+@_jit
+def along(
+    out, code, row_numbers, row_offsets, column, columns, begin, end,
+    k0, k1, n2, n3, form, origin, slope, least, greatest, unit, knots, distance,
+):  # fmt: skip
+    """Fill rows whose columns are contiguous in memory.
+
+    A unit is one block of four columns; units count along a row, then over the rows given.
+    """
+    words = np.empty(VALUES, np.uint32)
+    values = np.empty(VALUES, np.float32)
+    variates = np.empty(VALUES, np.int32)
+    indices = np.empty(VALUES, np.int32)
+    pairs = np.empty(VALUES, np.uint64)
+    c0 = np.zeros(BLOCKS, np.uint32)
+    c1 = np.zeros(BLOCKS, np.uint32)
+    first_block = column // LANES
+    blocks = (column + columns + LANES - 1) // LANES - first_block
+    row, block = begin // blocks, begin % blocks
+    left = end - begin
+    while left > 0:
+        start_row, start_block = row, block
+        n = 0
+        while n < BLOCKS and n < left:
+            take = min(BLOCKS - n, left - n, blocks - block)
+            for g in range(take):
+                c0[n + g] = np.uint32(first_block + block + g)
+                c1[n + g] = row_numbers[row]
+            n += take
+            block += take
+            if block == blocks:
+                row, block = row + 1, 0
+        for g in range(BLOCKS):
+            x0, x1, x2, x3 = _philox(c0[g], c1[g], n2, n3, k0, k1)
+            words[4 * g] = x0
+            words[4 * g + 1] = x1
+            words[4 * g + 2] = x2
+            words[4 * g + 3] = x3
+        _transform(
+            words, values, variates, indices, pairs, form, origin, slope, least, greatest, unit, knots, distance
+        )
+        position = 0
+        while position < n:
+            take = min(n - position, blocks - start_block)
+            low = max((first_block + start_block) * LANES, column)
+            high = min((first_block + start_block + take) * LANES, column + columns)
+            skip = low - (first_block + start_block) * LANES
+            _store(out, row_offsets[start_row] + low - column, values, position * LANES + skip, high - low, code)
+            position += take
+            start_row, start_block = start_row + 1, 0
+        left -= n
+
+
+@_jit
+def across(
+    out, code, row_numbers, row_offsets, group_blocks, group_offsets, begin, end,
+    k0, k1, n2, n3, form, origin, slope, least, greatest, unit, knots, distance,
+):  # fmt: skip
+    """Fill any arrangement of rows and columns, fastest where consecutive rows are contiguous in memory.
+
+    A unit is one group of up to four columns times one run of `BLOCKS` rows; units count over the
+    runs, then over the groups. `group_offsets` has -1 where a group has no such column.
+    """
+    words = np.empty(VALUES, np.uint32)
+    values = np.empty(VALUES, np.float32)
+    variates = np.empty(VALUES, np.int32)
+    indices = np.empty(VALUES, np.int32)
+    pairs = np.empty(VALUES, np.uint64)
+    c1 = np.zeros(BLOCKS, np.uint32)
+    rows = len(row_numbers)
+    runs = (rows + BLOCKS - 1) // BLOCKS
+    for unit_number in range(begin, end):
+        group, run = unit_number // runs, unit_number % runs
+        first = run * BLOCKS
+        n = min(BLOCKS, rows - first)
+        for g in range(n):
+            c1[g] = row_numbers[first + g]
+        c0 = group_blocks[group]
+        for g in range(BLOCKS):
+            x0, x1, x2, x3 = _philox(c0, c1[g], n2, n3, k0, k1)
+            words[g] = x0
+            words[BLOCKS + g] = x1
+            words[2 * BLOCKS + g] = x2
+            words[3 * BLOCKS + g] = x3
+        _transform(
+            words, values, variates, indices, pairs, form, origin, slope, least, greatest, unit, knots, distance
+        )
+        contiguous = row_offsets[first + n - 1] - row_offsets[first] == n - 1
+        for lane in range(LANES):
+            offset = group_offsets[group, lane]
+            if offset >= 0:
+                if contiguous:
+                    _store(out, offset + row_offsets[first], values, lane * BLOCKS, n, code)
+                else:
+                    for g in range(n):
+                        _store(out, offset + row_offsets[first + g], values, lane * BLOCKS + g, 1, code)
