@@ -102,8 +102,9 @@ class _Reader:
             offset = getattr(where, "col_offset", 0)  # in bytes of UTF-8
             where = self.indent + len(self.line.strip().encode()[:offset].decode()) + 1
         names = ", ".join(sorted(self.names))
+        shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}..."
         return ExpressionError(
-            f"{self.text!r}, column {where}: {problem}. Write numbers, + - * / // % **, "
+            f"{shown!r}, column {where}: {problem}. Write numbers, + - * / // % **, "
             f"{', '.join(_FUNCTIONS)}, and the names {names}."
         )
 

@@ -272,3 +272,28 @@ def across(
                 else:
                     for g in range(n):
                         _store(out, offset + row_offsets[first + g], values, lane * BLOCKS + g, 1, code)
+
+
+@_jit
+def store(out, values, code):
+    """Round float32 values into an output; the fills do the same a buffer at a time."""
+    _store(out, 0, values, 0, len(values), code)
+
+
+@_jit
+def variates(words, knots, distance):
+    """Words to variates in units of 2**-27: the fills' own arithmetic, for checks over all words."""
+    count = len(words)
+    result = np.empty(count, np.int32)
+    part = np.zeros(VALUES, np.uint32)
+    some = np.empty(VALUES, np.int32)
+    indices = np.empty(VALUES, np.int32)
+    pairs = np.empty(VALUES, np.uint64)
+    for start in range(0, count, VALUES):
+        n = min(VALUES, count - start)
+        for e in range(n):
+            part[e] = words[start + e]
+        _normals(part, some, indices, pairs, knots, distance)
+        for e in range(n):
+            result[start + e] = some[e]
+    return result
