@@ -87,7 +87,9 @@ def test_fans_of_flax_kernels() -> None:
     assert fans(kernel, "*k i o/2") == Fans(18, 36)
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((), (1, 1)), ((5,), (5, 5)), ((5, 6), (5, 6)), ((2, 3, 5, 6), (30, 36))])
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((), (1, 1)), ((5,), (5, 5)), ((5, 6), (5, 6)), ((2, 3, 5, 6), (30, 36))]
+)
 def test_fans_without_a_layout_are_those_of_keras(shape: tuple[int, ...], expected: tuple[int, int]) -> None:
     from keras.src.initializers.random_initializers import compute_fans
 

@@ -44,7 +44,11 @@ def test_a_window_is_that_slice_of_the_whole(configuration: str, box: tuple[Draw
 
 @pytest.mark.parametrize("configuration", FAST)
 def test_a_window_far_inside_a_huge_tensor_is_that_of_the_reference(configuration: str) -> None:
-    for shape, start in [((2**20, 2**16), (2**20 - 3, 2**16 - 7)), ((2**31, 8), (2**31 - 3, 1)), ((4, 2**34), (1, 2**34 - 7))]:
+    for shape, start in [
+        ((2**20, 2**16), (2**20 - 3, 2**16 - 7)),
+        ((2**31, 8), (2**31 - 3, 1)),
+        ((4, 2**34), (1, 2**34 - 7)),
+    ]:
         recipe = Draw(Normal(0.0, 1.0), shape, stream=Stream("w", 1))
         window = Window(start, tuple(a + n for a, n in zip(start, (3, 7), strict=True)))
         outputs = []
@@ -87,7 +91,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 )
 def test_memory_is_the_output_plus_64_mib(engine: str, request_: object) -> None:
     """Each request in a process of its own: peak memory never falls."""
-    run = subprocess.run([sys.executable, "-c", PEAK, engine, repr(request_)], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK, engine, repr(request_)], capture_output=True, text=True, check=True
+    )
     assert int(run.stdout) <= 64 * 1024  # KiB
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from fanin.initializers import Constant, Identity, Ones, RandomNormal, RandomUniform, TruncatedNormal, Zeros
 from fanin.initializers.base import Seed
-from fanin.initializers.drawing import drawing
+from fanin.initializers.custom import drawing
 
 __all__ = [
     "cast_to_floatx",

@@ -259,7 +259,9 @@ class Window:
         starts, stops = [], []
         for axis, (item, length) in enumerate(zip(given, shape, strict=True)):
             if not isinstance(item, slice) or item.step not in (None, 1):
-                raise WindowError(f"window {slices!r}: axis {axis} is {item!r}; give a slice(start, stop) without a step.")
+                raise WindowError(
+                    f"window {slices!r}: axis {axis} is {item!r}; give a slice(start, stop) without a step."
+                )
             try:
                 start = 0 if item.start is None else operator.index(item.start)
                 stop = length if item.stop is None else operator.index(item.stop)

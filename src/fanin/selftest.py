@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
+from typing import Any
 
 import numpy as np
 
@@ -54,19 +55,25 @@ def run() -> list[Result]:
     """
     results = []
     for file, check in _CHECKS.items():
-        count = sum(1 for line in lines(file) if check(line) is None)
-        results.append(Result(file, "spec", count))
+        results.append(Result(file, "spec", _count(file, check)))
     for engine in engines.available():
         with engines.use(engine=engine):
-            count = sum(1 for line in lines("tensors.txt") if check_tensor(line) is None)
-        results.append(Result("tensors.txt", engine, count))
+            results.append(Result("tensors.txt", engine, _count("tensors.txt", check_tensor)))
     empty = [result.file for result in results if not result.vectors]
     if empty:
         raise SelftestError(f"{', '.join(empty)}: no vectors found; the installation is incomplete.")
     return results
 
 
-def distribution_of(vector: dict[str, object]) -> Distribution:
+def _count(file: str, check: Callable[[str], None]) -> int:
+    count = 0
+    for line in lines(file):
+        check(line)
+        count += 1
+    return count
+
+
+def distribution_of(vector: dict[str, Any]) -> Distribution:
     """The distribution that a recorded line names."""
     match vector:
         case {"uniform": [minval, maxval]}:

@@ -1,4 +1,4 @@
-"""The Numba kernels: blocks of words in one small buffer, float32 values in another, then the store.
+"""The Numba kernels: blocks of words in one small buffer, their integers in another, then the store.
 
 Each pass over the buffers is a loop of constant length that LLVM vectorizes, but for the table
 lookup, which is faster as plain loads. A kernel fills a range of *units*, so that any number of
@@ -85,7 +85,7 @@ def _two_knots(typing, knots, index):
 
 
 @_inline
-def _normals(words, variates, indices, pairs, knots, distance):
+def _normals(words, integers, indices, pairs, knots, distance):
     """Words to variates in units of 2**-27, through `pairs`; overwrites the words."""
     for e in range(VALUES):
         word = words[e]
@@ -102,30 +102,26 @@ def _normals(words, variates, indices, pairs, knots, distance):
         knot = np.uint32(pairs[e])
         rise = np.uint32(np.uint32(pairs[e] >> _32) - knot)
         z = np.int32(np.int32(knot) + np.int32(np.uint32(rise * part) >> np.uint32(14)))
-        variates[e] = np.int32((z ^ positive) - positive)
+        integers[e] = np.int32((z ^ positive) - positive)
 
 
 @_inline
-def _transform(words, values, variates, indices, pairs, form, origin, slope, least, greatest, unit, knots, distance):
-    """Words to float32 values: `fanin.spec.variates`, a buffer at a time."""
+def _transform(words, integers, indices, pairs, form, origin, slope, least, greatest, knots, distance):
+    """Words to the integers of `fanin.spec.variates`, a buffer at a time."""
     if form == UNIFORM:
         for e in range(VALUES):
-            values[e] = np.float32(np.int32(origin + np.int32(_mulhi(words[e], slope)))) * unit
-    else:
-        _normals(words, variates, indices, pairs, knots, distance)
-        if form == SCALED:
-            for e in range(VALUES):
-                values[e] = np.float32(variates[e]) * unit
-        else:
-            for e in range(VALUES):
-                z = variates[e]
-                sign = np.int32(z >> np.int32(31))
-                size = np.uint32(np.int32((z ^ sign) - sign))
-                offset = np.int32(_mulhi(np.uint32(size << np.uint32(1)), slope))
-                v = np.int32(origin + np.int32((offset ^ sign) - sign))
-                v = least if v < least else v
-                v = greatest if v > greatest else v
-                values[e] = np.float32(v) * unit
+            integers[e] = np.int32(origin + np.int32(_mulhi(words[e], slope)))
+        return
+    _normals(words, integers, indices, pairs, knots, distance)
+    if form == AFFINE:
+        for e in range(VALUES):
+            z = integers[e]
+            sign = np.int32(z >> np.int32(31))
+            size = np.uint32(np.int32((z ^ sign) - sign))
+            offset = np.int32(_mulhi(np.uint32(size << np.uint32(1)), slope))
+            v = np.int32(origin + np.int32((offset ^ sign) - sign))
+            v = least if v < least else v
+            integers[e] = greatest if v > greatest else v
 
 
 @_inline
@@ -137,7 +133,10 @@ def _narrow(bits, mantissa, bias, half_unit, overflow_from, overflow):
     odd = (magnitude >> drop) & np.uint32(1)
     rounded = np.uint32(np.uint32(magnitude + np.uint32((1 << (22 - mantissa)) - 1) + odd) >> drop)
     normal = np.uint32(rounded - np.uint32((127 - bias) << mantissa))
-    small = np.uint32(np.float32(np.uint32(magnitude).view(np.float32) + half_unit).view(np.uint32) - np.float32(half_unit).view(np.uint32))
+    small = np.uint32(
+        np.float32(np.uint32(magnitude).view(np.float32) + half_unit).view(np.uint32)
+        - np.float32(half_unit).view(np.uint32)
+    )
     result = small if magnitude < np.uint32((128 - bias) << 23) else normal
     return sign, (np.uint32(overflow) if magnitude > np.uint32(overflow_from) else result)
 
@@ -153,27 +152,47 @@ _LAST_E5 = int(np.nextafter(np.float32(61440.0), np.float32(0.0)).view(np.uint32
 
 
 @_inline
-def _store(out, at, values, first, count, code):
-    """Write `count` values, from `first` in the buffer, to contiguous elements of the output."""
+def _bfloat16(value):
+    bits = np.float32(value).view(np.uint32)
+    return np.uint32(bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+
+
+@_inline
+def _float16(value):
+    sign, size = _narrow(np.float32(value).view(np.uint32), 10, 15, _HALF_OF, _LAST_F16, 0x7C00)
+    return (sign << np.uint32(15)) | size
+
+
+@_inline
+def _e4m3fn(value):
+    sign, size = _narrow(np.float32(value).view(np.uint32), 3, 7, _HALF_E4, _LAST_E4, 0x7F)
+    return (sign << np.uint32(7)) | size
+
+
+@_inline
+def _e5m2(value):
+    sign, size = _narrow(np.float32(value).view(np.uint32), 2, 15, _HALF_E5, _LAST_E5, 0x7C)
+    return (sign << np.uint32(7)) | size
+
+
+@_inline
+def _store(out, at, integers, first, count, unit, code):
+    """Write `count` values, integers times the unit, to contiguous elements of the output."""
     if code == FLOAT:
         for e in range(count):
-            out[at + e] = values[first + e]
+            out[at + e] = np.float32(integers[first + e]) * unit
     elif code == BFLOAT16:
         for e in range(count):
-            bits = np.float32(values[first + e]).view(np.uint32)
-            out[at + e] = np.uint32(bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+            out[at + e] = _bfloat16(np.float32(integers[first + e]) * unit)
     elif code == FLOAT16:
         for e in range(count):
-            sign, size = _narrow(np.float32(values[first + e]).view(np.uint32), 10, 15, _HALF_OF, _LAST_F16, 0x7C00)
-            out[at + e] = (sign << np.uint32(15)) | size
+            out[at + e] = _float16(np.float32(integers[first + e]) * unit)
     elif code == E4M3FN:
         for e in range(count):
-            sign, size = _narrow(np.float32(values[first + e]).view(np.uint32), 3, 7, _HALF_E4, _LAST_E4, 0x7F)
-            out[at + e] = (sign << np.uint32(7)) | size
+            out[at + e] = _e4m3fn(np.float32(integers[first + e]) * unit)
     else:
         for e in range(count):
-            sign, size = _narrow(np.float32(values[first + e]).view(np.uint32), 2, 15, _HALF_E5, _LAST_E5, 0x7C)
-            out[at + e] = (sign << np.uint32(7)) | size
+            out[at + e] = _e5m2(np.float32(integers[first + e]) * unit)
 
 
 @_jit
@@ -186,8 +205,7 @@ def along(
     A unit is one block of four columns; units count along a row, then over the rows given.
     """
     words = np.empty(VALUES, np.uint32)
-    values = np.empty(VALUES, np.float32)
-    variates = np.empty(VALUES, np.int32)
+    integers = np.empty(VALUES, np.int32)
     indices = np.empty(VALUES, np.int32)
     pairs = np.empty(VALUES, np.uint64)
     c0 = np.zeros(BLOCKS, np.uint32)
@@ -214,16 +232,14 @@ def along(
             words[4 * g + 1] = x1
             words[4 * g + 2] = x2
             words[4 * g + 3] = x3
-        _transform(
-            words, values, variates, indices, pairs, form, origin, slope, least, greatest, unit, knots, distance
-        )
+        _transform(words, integers, indices, pairs, form, origin, slope, least, greatest, knots, distance)
         position = 0
         while position < n:
             take = min(n - position, blocks - start_block)
             low = max((first_block + start_block) * LANES, column)
             high = min((first_block + start_block + take) * LANES, column + columns)
             skip = low - (first_block + start_block) * LANES
-            _store(out, row_offsets[start_row] + low - column, values, position * LANES + skip, high - low, code)
+            _store(out, row_offsets[start_row] + low - column, integers, position * LANES + skip, high - low, unit, code)
             position += take
             start_row, start_block = start_row + 1, 0
         left -= n
@@ -240,8 +256,7 @@ def across(
     runs, then over the groups. `group_offsets` has -1 where a group has no such column.
     """
     words = np.empty(VALUES, np.uint32)
-    values = np.empty(VALUES, np.float32)
-    variates = np.empty(VALUES, np.int32)
+    integers = np.empty(VALUES, np.int32)
     indices = np.empty(VALUES, np.int32)
     pairs = np.empty(VALUES, np.uint64)
     c1 = np.zeros(BLOCKS, np.uint32)
@@ -260,24 +275,16 @@ def across(
             words[BLOCKS + g] = x1
             words[2 * BLOCKS + g] = x2
             words[3 * BLOCKS + g] = x3
-        _transform(
-            words, values, variates, indices, pairs, form, origin, slope, least, greatest, unit, knots, distance
-        )
+        _transform(words, integers, indices, pairs, form, origin, slope, least, greatest, knots, distance)
         contiguous = row_offsets[first + n - 1] - row_offsets[first] == n - 1
         for lane in range(LANES):
             offset = group_offsets[group, lane]
             if offset >= 0:
                 if contiguous:
-                    _store(out, offset + row_offsets[first], values, lane * BLOCKS, n, code)
+                    _store(out, offset + row_offsets[first], integers, lane * BLOCKS, n, unit, code)
                 else:
                     for g in range(n):
-                        _store(out, offset + row_offsets[first + g], values, lane * BLOCKS + g, 1, code)
-
-
-@_jit
-def store(out, values, code):
-    """Round float32 values into an output; the fills do the same a buffer at a time."""
-    _store(out, 0, values, 0, len(values), code)
+                        _store(out, offset + row_offsets[first + g], integers, lane * BLOCKS + g, 1, unit, code)
 
 
 @_jit
@@ -297,3 +304,17 @@ def variates(words, knots, distance):
         for e in range(n):
             result[start + e] = some[e]
     return result
+
+
+@_jit
+def round_values(values, out, code):
+    """float32 values to a narrow format's bits: the fills' own rounding, for checks of every edge."""
+    for e in range(len(values)):
+        if code == BFLOAT16:
+            out[e] = _bfloat16(values[e])
+        elif code == FLOAT16:
+            out[e] = _float16(values[e])
+        elif code == E4M3FN:
+            out[e] = _e4m3fn(values[e])
+        else:
+            out[e] = _e5m2(values[e])

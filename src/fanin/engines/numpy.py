@@ -28,7 +28,7 @@ def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
     def work(part: int) -> None:
         try:
             for box in pieces[part::count]:
-                _fill_box(draw, coordinates.window(box.start, box.stop), view[(*box.slices, ...)])
+                _fill_box(draw, coordinates.window(box.start, box.stop), view[*box.slices, ...])
         except BaseException as error:  # raised again below, in the caller's thread
             failures.append(error)
 
@@ -117,8 +117,9 @@ def words(c0: np.ndarray, c1: np.ndarray, upper: tuple[int, int], key: tuple[int
 def transform(drawn: np.ndarray, grid: Uniform | Scaled | Affine) -> np.ndarray:
     """Words to float32 values: `fanin.spec.variates`, an array at a time."""
     if isinstance(grid, Uniform):
-        high = (drawn.astype(np.uint64) * np.uint64(grid.width)) >> _32
-        return (high.astype(np.int32) + np.int32(grid.origin)).astype(np.float32) * np.float32(grid.unit)
+        high = ((drawn.astype(np.uint64) * np.uint64(grid.width)) >> _32).astype(np.int32)
+        high += np.int32(grid.origin)
+        return high.astype(np.float32) * np.float32(grid.unit)
     z = normals(drawn, grid.lower, grid.upper)
     if isinstance(grid, Scaled):
         return z.astype(np.float32) * np.float32(grid.scale)

@@ -59,7 +59,8 @@ def _quantile(below: np.ndarray, above: np.ndarray) -> np.ndarray:
         r = far[chosen] - origin
         outer[chosen] = _horner(branch[0], r) / _horner(branch[1], r)
     z[~central] = outer
-    return np.where(below <= above, -z, z)
+    result: np.ndarray = np.where(below <= above, -z, z)
+    return result
 
 
 def _horner(coefficients: tuple[float, ...], x: np.ndarray) -> np.ndarray:
@@ -75,4 +76,5 @@ def _log(x: np.ndarray) -> np.ndarray:
     mantissa, exponent = np.where(small, mantissa * 2.0, mantissa), np.where(small, exponent - 1, exponent)
     s = (mantissa - 1.0) / (mantissa + 1.0)
     s2 = s * s
-    return exponent * spec.LOG2 + (2.0 * s + 2.0 * s * (_horner(spec.LOG_TERMS, s2) * s2))
+    result: np.ndarray = exponent * spec.LOG2 + (2.0 * s + 2.0 * s * (_horner(spec.LOG_TERMS, s2) * s2))
+    return result

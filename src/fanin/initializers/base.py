@@ -11,7 +11,7 @@ import numpy as np
 
 from fanin import dtypes, engines
 from fanin.errors import ArgumentError, FaninError, LogicalNameError, OutputError, SeedError
-from fanin.initializers.drawing import unseeded
+from fanin.initializers.custom import custom_recipe, unseeded
 from fanin.layouts import ARRAY_ORDER, Layout, Shape, as_layout
 from fanin.recipe import ConstantValue, Distribution, Draw, Recipe, Stream, Window, check_seed, check_shape
 
@@ -64,7 +64,7 @@ class Initializer:
     every dtype up to its one rounding, and for every split into windows.
 
     Subclasses of one's own define ``__call__(self, shape, dtype=None)``, and ``get_config`` if they
-    take arguments, as in Keras.
+    take arguments, as in Keras. They are computed whole, and have no `window`.
     """
 
     def __call__(
@@ -120,6 +120,10 @@ class Initializer:
         array([[0., 1., 0.],
                [0., 0., 1.]], dtype=float32)
         """
+        if self._is_custom():
+            raise SubclassError(
+                f"{type(self).__name__} defines __call__, so only the whole array is known: call it and take the slice."
+            )
         box = Window.of(_shape(shape), slices)
         return Initializer.__call__(self, shape, dtype, name=name, layout=layout, window=box, out=out)
 
@@ -139,18 +143,22 @@ class Initializer:
             layout: which axis is which.
             seed: stands in where the initializer has none.
         """
-        return self._recipe(
-            _shape(shape),
-            ARRAY_ORDER if layout is None else as_layout(layout),
-            "" if name is None else _check_name(name),
-            None if seed is None else check_seed(seed),
-        )
+        whole = _shape(shape)
+        name = "" if name is None else _check_name(name)
+        seed = None if seed is None else check_seed(seed)
+        if self._is_custom():
+            return custom_recipe(self, whole, name, seed)
+        return self._recipe(whole, ARRAY_ORDER if layout is None else as_layout(layout), name, seed)
 
     def _recipe(self, shape: Shape, layout: Layout, name: str, seed: int | None) -> Recipe:
         raise SubclassError(
             f"{type(self).__name__} defines no values. Use one of fanin.initializers, or define "
-            f"__call__(self, shape, dtype=None) in a subclass; a subclass of that kind has no recipe and no windows."
+            f"__call__(self, shape, dtype=None) in a subclass."
         )
+
+    def _is_custom(self) -> bool:
+        """Whether a subclass says what the values are by its own ``__call__``."""
+        return type(self).__call__ is not Initializer.__call__
 
     def _check_windowable(self) -> None:
         """Refuse windows that no two calls would agree on."""
@@ -261,7 +269,11 @@ def construct(cls: type[T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise ArgumentError(f"{cls.__name__}: {error}. It is called as {cls.__name__}{signature}.") from None
+        parameters = ", ".join(
+            name if parameter.default is parameter.empty else f"{name}={parameter.default!r}"
+            for name, parameter in signature.parameters.items()
+        )
+        raise ArgumentError(f"{cls.__name__}: {error}; it is called as {cls.__name__}({parameters}).") from None
     return cls(*args, **kwargs)
 
 

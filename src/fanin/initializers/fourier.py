@@ -55,8 +55,11 @@ class STFT(Initializer):
         self.periodic = _choice("periodic", periodic, (True, False))
         # Not under Keras' name, which is a method of every initializer here.
         self._taper = window if window is None or isinstance(window, str) else _samples(window)
-        if isinstance(self._taper, str):
-            taper(self._taper, 1, periodic=False)
+        if isinstance(window, str):
+            try:
+                taper(window, 1, periodic=False)
+            except ArgumentError as error:
+                raise ArgumentError(f"STFT: {error}") from None
 
     def _recipe(self, shape: Shape, layout: Layout, name: str, seed: int | None) -> Recipe:
         if len(shape) != 3 or shape[1] != 1:

@@ -8,7 +8,7 @@ import numpy as np
 from fanin import engines
 from fanin.errors import ShapeError
 from fanin.initializers.base import RandomInitializer, Seed, draw, real
-from fanin.initializers.drawing import unseeded
+from fanin.initializers.custom import unseeded
 from fanin.layouts import ARRAY_ORDER, Layout, Shape
 from fanin.recipe import Normal, Recipe, Whole, Window
 

@@ -8,7 +8,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from fanin.errors import ArgumentError, UnknownInitializerError
+import numpy as np
+
+from fanin.errors import ArgumentError, SeedError, UnknownInitializerError
 from fanin.expressions import Number, parse_call
 from fanin.initializers.base import Initializer, construct
 from fanin.initializers.constants import Constant, Identity, Ones, Zeros
@@ -110,6 +112,9 @@ def _plain(name: str) -> str:
 
 _BY_PLAIN_NAME = {_plain(name): alias for name, alias in ALIASES.items()}
 _FOREIGN_BY_PLAIN_NAME = {_plain(name): advice for name, advice in _FOREIGN.items()}
+_SUGGESTED = {_plain(name): name for name in ALIASES if not name.endswith(("_v2", "_initializer"))}
+_TORCH_NAMES = ("constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_", "orthogonal_",
+                "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_")  # fmt: skip
 
 
 def find(name: str) -> Alias:
@@ -123,19 +128,17 @@ def find(name: str) -> Alias:
         raise UnknownInitializerError(f"no initializer is called {name!r}: {_FOREIGN_BY_PLAIN_NAME[plain]}")
     if plain in _BY_PLAIN_NAME:
         if name.endswith("_"):
+            function = name if name in _TORCH_NAMES else f"init_(tensor, {name.rstrip('_')!r})"
             raise UnknownInitializerError(
-                f"{name!r} is torch's name of a function that writes into a tensor: use fanin.torch.{name}. The "
-                f"initializer with Keras' meaning is {name.rstrip('_')!r}."
+                f"{name!r} ends in an underscore, as torch names what writes into a tensor: use fanin.torch."
+                f"{function}. The initializer is called {name.rstrip('_')!r}, and has Keras' meaning."
             )
         return _BY_PLAIN_NAME[plain]
-    documented = {_plain(cls.__name__): cls.__name__ for cls in KERAS_NAMES.values()}
-    candidates = {**{_plain(name): name for name in ALIASES}, **documented}
-    near = [candidates[match] for match in difflib.get_close_matches(plain, candidates, n=3)]
+    near = [_SUGGESTED[match] for match in difflib.get_close_matches(plain, _SUGGESTED, n=3)]
     if near:
         raise UnknownInitializerError(f"no initializer is called {name!r}; did you mean {' or '.join(near)}?")
-    raise UnknownInitializerError(
-        f"no initializer is called {name!r}; there are {', '.join(sorted(documented.values()))}."
-    )
+    classes = sorted({cls.__name__ for cls in KERAS_NAMES.values()})
+    raise UnknownInitializerError(f"no initializer is called {name!r}; there are {', '.join(classes)}.")
 
 
 def get(identifier: Any, quantities: Mapping[str, Number] | None = None) -> Callable[..., Any] | None:
@@ -173,7 +176,8 @@ def get(identifier: Any, quantities: Mapping[str, Number] | None = None) -> Call
         return identifier  # type: ignore[no-any-return]
     elif hasattr(identifier, "__array__") and hasattr(identifier, "__len__") and hasattr(identifier, "shape"):
         return Constant(identifier)
-    hint = f"; for a constant write Constant({identifier!r})" if hasattr(identifier, "__float__") else ""
+    number = isinstance(identifier, list | tuple | float | int | np.number)
+    hint = f"; for a constant write Constant({identifier!r})" if number else ""
     raise UnknownInitializerError(
         f"{identifier!r} stands for no initializer{hint}. Give an initializer, its name, a configuration, a callable "
         f"f(shape, dtype=None), an array or None."
@@ -188,8 +192,8 @@ def _from_text(text: str, quantities: Mapping[str, Number] | None) -> Initialize
     alias = find(name)
     try:
         return construct(alias.initializer, args, {**alias.defaults, **kwargs})
-    except ArgumentError as error:
-        raise ArgumentError(f"{text!r}: {error}") from None
+    except (ArgumentError, SeedError) as error:
+        raise type(error)(f"{text!r}: {error}") from None
 
 
 def serialize(initializer: Any) -> dict[str, Any] | None:

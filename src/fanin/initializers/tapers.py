@@ -31,11 +31,11 @@ def taper(name: str, length: int, *, periodic: bool) -> np.ndarray:
     """
     if name not in _SHAPES:
         if name in _WITH_PARAMETERS:
-            raise ArgumentError(f"taper {name!r} has parameters; compute it with scipy.signal and pass the array.")
-        near = difflib.get_close_matches(name, NAMES, n=2)
+            raise ArgumentError(f"window {name!r} has parameters; compute it with scipy.signal and pass the array.")
+        near = difflib.get_close_matches(name, NAMES, n=1)
         raise ArgumentError(
-            f"unknown taper {name!r}{f'; did you mean {near[0]!r}?' if near else ''}. Use one of {', '.join(NAMES)}, "
-            f"or an array."
+            f"unknown window {name!r}{f', perhaps {near[0]!r}' if near else ''}; use one of {', '.join(NAMES)}, or an "
+            f"array."
         )
     if length <= 1:
         return np.ones(length)

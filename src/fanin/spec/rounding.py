@@ -70,5 +70,3 @@ def from_bits(bits: int, name: str) -> float:
     if exponent:
         mantissa |= 1 << form.mantissa
     return sign * math.ldexp(mantissa, max(exponent, 1) - form.bias - form.mantissa)
-
-

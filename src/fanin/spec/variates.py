@@ -36,7 +36,7 @@ def normal(word: int, halves: Halves) -> int:
     negative = word >> 31
     magnitude = word ^ 0xFFFFFFFF if negative else word
     tail = 0xFFFFFFFF - 2 * magnitude  # odd, so that tail / 2**33 is a probability inside (0, 1/2)
-    bits = struct.unpack("<I", struct.pack("<f", tail))[0]
+    bits = int.from_bytes(struct.pack("<f", tail), "little")
     knots = halves[0] if negative else halves[1]
     index, part = (bits >> 14) - 65024, bits & 16383  # 127 octaves below 1.0, 512 segments each
     z = knots[index]
