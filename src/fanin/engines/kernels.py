@@ -15,7 +15,8 @@ from numba.extending import intrinsic
 
 from fanin.spec.philox import INCREMENTS, MULTIPLIERS, ROUNDS
 
-BLOCKS = 128  # per buffer
+BLOCKS = 64  # per buffer: with the busy part of a table, they stay in a first-level cache
+HALF = BLOCKS // 2
 LANES = 4
 VALUES = BLOCKS * LANES
 
@@ -47,17 +48,25 @@ _inline = njit(inline="always")
 
 
 @_inline
-def _philox(c0, c1, c2, c3, k0, k1):
+def _two_blocks(c0, c1, d0, d1, n2, n3, k0, k1):
+    """The words of two blocks of one stream, round by round: the second fills the first's waits."""
+    c2, c3, d2, d3 = n2, n3, n2, n3
     for _ in range(ROUNDS):
         p0 = np.uint64(c0) * _M0
         p1 = np.uint64(c2) * _M1
+        q0 = np.uint64(d0) * _M0
+        q1 = np.uint64(d2) * _M1
         c0 = np.uint32(p1 >> _32) ^ c1 ^ k0
+        d0 = np.uint32(q1 >> _32) ^ d1 ^ k0
         c2 = np.uint32(p0 >> _32) ^ c3 ^ k1
+        d2 = np.uint32(q0 >> _32) ^ d3 ^ k1
         c1 = np.uint32(p1)
+        d1 = np.uint32(q1)
         c3 = np.uint32(p0)
+        d3 = np.uint32(q0)
         k0 = np.uint32(k0 + _W0)
         k1 = np.uint32(k1 + _W1)
-    return c0, c1, c2, c3
+    return c0, c1, c2, c3, d0, d1, d2, d3
 
 
 @_inline
@@ -85,17 +94,17 @@ def _two_knots(typing, knots, index):
 
 
 @_inline
-def _normals(words, integers, indices, pairs, knots, distance):
+def _normals(words, integers, pairs, knots, distance):
     """Words to variates in units of 2**-27, through `pairs`; overwrites the words."""
     for e in range(VALUES):
         word = words[e]
         positive = ~(np.int32(word) >> np.int32(31))
         magnitude = word ^ np.uint32(~positive)
         bits = np.float32(np.uint32(~np.uint32(np.uint32(magnitude) << np.uint32(1)))).view(np.uint32)
-        indices[e] = np.int32(bits >> np.uint32(14)) - np.int32(65024) + (np.int32(positive) & distance)
+        integers[e] = np.int32(bits >> np.uint32(14)) - np.int32(65024) + (np.int32(positive) & distance)
         words[e] = (word & np.uint32(0x80000000)) | (bits & np.uint32(16383))
     for e in range(VALUES):
-        pairs[e] = _two_knots(knots, indices[e])
+        pairs[e] = _two_knots(knots, integers[e])
     for e in range(VALUES):
         positive = np.int32(~(np.int32(words[e]) >> np.int32(31)))
         part = words[e] & np.uint32(16383)
@@ -106,13 +115,13 @@ def _normals(words, integers, indices, pairs, knots, distance):
 
 
 @_inline
-def _transform(words, integers, indices, pairs, form, origin, slope, least, greatest, knots, distance):
+def _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance):
     """Words to the integers of `fanin.spec.variates`, a buffer at a time."""
     if form == UNIFORM:
         for e in range(VALUES):
             integers[e] = np.int32(origin + np.int32(_mulhi(words[e], slope)))
         return
-    _normals(words, integers, indices, pairs, knots, distance)
+    _normals(words, integers, pairs, knots, distance)
     if form == AFFINE:
         for e in range(VALUES):
             z = integers[e]
@@ -177,22 +186,27 @@ def _e5m2(value):
 
 @_inline
 def _store(out, at, integers, first, count, unit, code):
-    """Write `count` values, integers times the unit, to contiguous elements of the output."""
+    """Write `count` values, integers times the unit, to contiguous elements of the output.
+
+    Through slices, since an index that could be negative keeps a loop from being vectorized.
+    """
+    target = out[at : at + count]
+    source = integers[first : first + count]
     if code == FLOAT:
         for e in range(count):
-            out[at + e] = np.float32(integers[first + e]) * unit
+            target[e] = np.float32(source[e]) * unit
     elif code == BFLOAT16:
         for e in range(count):
-            out[at + e] = _bfloat16(np.float32(integers[first + e]) * unit)
+            target[e] = _bfloat16(np.float32(source[e]) * unit)
     elif code == FLOAT16:
         for e in range(count):
-            out[at + e] = _float16(np.float32(integers[first + e]) * unit)
+            target[e] = _float16(np.float32(source[e]) * unit)
     elif code == E4M3FN:
         for e in range(count):
-            out[at + e] = _e4m3fn(np.float32(integers[first + e]) * unit)
+            target[e] = _e4m3fn(np.float32(source[e]) * unit)
     else:
         for e in range(count):
-            out[at + e] = _e5m2(np.float32(integers[first + e]) * unit)
+            target[e] = _e5m2(np.float32(source[e]) * unit)
 
 
 @_jit
@@ -206,7 +220,6 @@ def along(
     """
     words = np.empty(VALUES, np.uint32)
     integers = np.empty(VALUES, np.int32)
-    indices = np.empty(VALUES, np.int32)
     pairs = np.empty(VALUES, np.uint64)
     c0 = np.zeros(BLOCKS, np.uint32)
     c1 = np.zeros(BLOCKS, np.uint32)
@@ -219,20 +232,27 @@ def along(
         n = 0
         while n < BLOCKS and n < left:
             take = min(BLOCKS - n, left - n, blocks - block)
+            blocks_here = c0[n : n + take]
+            rows_here = c1[n : n + take]
             for g in range(take):
-                c0[n + g] = np.uint32(first_block + block + g)
-                c1[n + g] = row_numbers[row]
+                blocks_here[g] = np.uint32(first_block + block + g)
+                rows_here[g] = row_numbers[row]
             n += take
             block += take
             if block == blocks:
                 row, block = row + 1, 0
-        for g in range(BLOCKS):
-            x0, x1, x2, x3 = _philox(c0[g], c1[g], n2, n3, k0, k1)
+        for g in range(HALF):
+            h = g + HALF
+            x0, x1, x2, x3, y0, y1, y2, y3 = _two_blocks(c0[g], c1[g], c0[h], c1[h], n2, n3, k0, k1)
             words[4 * g] = x0
             words[4 * g + 1] = x1
             words[4 * g + 2] = x2
             words[4 * g + 3] = x3
-        _transform(words, integers, indices, pairs, form, origin, slope, least, greatest, knots, distance)
+            words[4 * h] = y0
+            words[4 * h + 1] = y1
+            words[4 * h + 2] = y2
+            words[4 * h + 3] = y3
+        _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance)
         position = 0
         while position < n:
             take = min(n - position, blocks - start_block)
@@ -257,7 +277,6 @@ def across(
     """
     words = np.empty(VALUES, np.uint32)
     integers = np.empty(VALUES, np.int32)
-    indices = np.empty(VALUES, np.int32)
     pairs = np.empty(VALUES, np.uint64)
     c1 = np.zeros(BLOCKS, np.uint32)
     rows = len(row_numbers)
@@ -266,16 +285,20 @@ def across(
         group, run = unit_number // runs, unit_number % runs
         first = run * BLOCKS
         n = min(BLOCKS, rows - first)
-        for g in range(n):
-            c1[g] = row_numbers[first + g]
+        c1[:n] = row_numbers[first : first + n]
         c0 = group_blocks[group]
-        for g in range(BLOCKS):
-            x0, x1, x2, x3 = _philox(c0, c1[g], n2, n3, k0, k1)
+        for g in range(HALF):
+            h = g + HALF
+            x0, x1, x2, x3, y0, y1, y2, y3 = _two_blocks(c0, c1[g], c0, c1[h], n2, n3, k0, k1)
             words[g] = x0
             words[BLOCKS + g] = x1
             words[2 * BLOCKS + g] = x2
             words[3 * BLOCKS + g] = x3
-        _transform(words, integers, indices, pairs, form, origin, slope, least, greatest, knots, distance)
+            words[h] = y0
+            words[BLOCKS + h] = y1
+            words[2 * BLOCKS + h] = y2
+            words[3 * BLOCKS + h] = y3
+        _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance)
         contiguous = row_offsets[first + n - 1] - row_offsets[first] == n - 1
         for lane in range(LANES):
             offset = group_offsets[group, lane]
@@ -294,13 +317,12 @@ def variates(words, knots, distance):
     result = np.empty(count, np.int32)
     part = np.zeros(VALUES, np.uint32)
     some = np.empty(VALUES, np.int32)
-    indices = np.empty(VALUES, np.int32)
     pairs = np.empty(VALUES, np.uint64)
     for start in range(0, count, VALUES):
         n = min(VALUES, count - start)
         for e in range(n):
             part[e] = words[start + e]
-        _normals(part, some, indices, pairs, knots, distance)
+        _normals(part, some, pairs, knots, distance)
         for e in range(n):
             result[start + e] = some[e]
     return result
