@@ -134,7 +134,7 @@ def test_nothing_is_written_when_the_range_is_refused() -> None:
     assert view.tolist() == [7, 7, 7]
 
 
-def draw_window(draw: Draw):  # noqa: ANN201
+def draw_window(draw: Draw):
     from fanin.recipe import Window
 
     return Window.whole(draw.shape)

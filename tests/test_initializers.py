@@ -259,7 +259,7 @@ def test_a_keras_layer_takes_them() -> None:
         4, kernel_initializer=initializers.HeNormal(seed=7), bias_initializer=initializers.Ones()
     )
     layer.build((None, 3))
-    kernel, bias = layer.get_weights()
+    kernel, bias = np.asarray(layer.kernel), np.asarray(layer.bias)
     assert_same_bits(kernel, initializers.HeNormal(seed=7)((3, 4)))
     assert_same_bits(bias, np.ones(4, np.float32))
 
@@ -329,7 +329,7 @@ def test_a_recipe_takes_the_callers_seed_only_where_there_is_none(cls: type[init
     assert_same_bits(values(cls(), 5), cls(seed=5)((4, 6), name="w"))
     assert_same_bits(values(cls(seed=5), 6), cls(seed=5)((4, 6), name="w"))
     assert not np.array_equal(values(cls(), None), values(cls(), None))
-    with pytest.raises(SeedError, match="not 1.5"):
+    with pytest.raises(SeedError, match=r"not 1\.5"):
         cls().recipe((4, 6), seed=1.5)
 
 
@@ -738,8 +738,9 @@ def test_configurations_are_those_of_keras() -> None:
     for cls in CLASSES:
         theirs = getattr(keras.initializers, cls.__name__)().get_config()
         ours = cls().get_config()
-        assert ours.keys() == theirs.keys(), cls
-        assert {key for key in ours if ours[key] != theirs[key]} <= {"distribution"}
+        lost = {"gain"} if cls is initializers.Identity else set()  # Keras 3.15 forgets the gain
+        assert ours.keys() == theirs.keys() | lost, cls
+        assert {key for key in theirs if ours[key] != theirs[key]} <= {"distribution"}
     assert initializers.TruncatedNormal(lower=-1).get_config()["lower"] == -1.0
 
 

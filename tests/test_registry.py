@@ -65,7 +65,7 @@ def test_names_of_other_libraries() -> None:
         for name in names:
             assert get(name) == getattr(initializers, cls)(), name
             count += 1
-    assert count == 66
+    assert count == 69
     assert set(OTHERS) == {cls.__name__ for cls in KERAS_NAMES.values()}
 
 

@@ -5,6 +5,7 @@ SciPy for the truth; each reports what it found, and the test asserts on that.
 """
 
 import math
+
 import mpmath
 import numpy as np
 import pytest

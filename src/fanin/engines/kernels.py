@@ -16,7 +16,6 @@ from numba.extending import intrinsic
 from fanin.spec.philox import INCREMENTS, MULTIPLIERS, ROUNDS
 
 BLOCKS = 64  # per buffer: with the busy part of a table, they stay in a first-level cache
-HALF = BLOCKS // 2
 LANES = 4
 VALUES = BLOCKS * LANES
 
@@ -48,25 +47,17 @@ _inline = njit(inline="always")
 
 
 @_inline
-def _two_blocks(c0, c1, d0, d1, n2, n3, k0, k1):
-    """The words of two blocks of one stream, round by round: the second fills the first's waits."""
-    c2, c3, d2, d3 = n2, n3, n2, n3
+def _philox(c0, c1, c2, c3, k0, k1):
     for _ in range(ROUNDS):
         p0 = np.uint64(c0) * _M0
         p1 = np.uint64(c2) * _M1
-        q0 = np.uint64(d0) * _M0
-        q1 = np.uint64(d2) * _M1
         c0 = np.uint32(p1 >> _32) ^ c1 ^ k0
-        d0 = np.uint32(q1 >> _32) ^ d1 ^ k0
         c2 = np.uint32(p0 >> _32) ^ c3 ^ k1
-        d2 = np.uint32(q0 >> _32) ^ d3 ^ k1
         c1 = np.uint32(p1)
-        d1 = np.uint32(q1)
         c3 = np.uint32(p0)
-        d3 = np.uint32(q0)
         k0 = np.uint32(k0 + _W0)
         k1 = np.uint32(k1 + _W1)
-    return c0, c1, c2, c3, d0, d1, d2, d3
+    return c0, c1, c2, c3
 
 
 @_inline
@@ -241,17 +232,12 @@ def along(
             block += take
             if block == blocks:
                 row, block = row + 1, 0
-        for g in range(HALF):
-            h = g + HALF
-            x0, x1, x2, x3, y0, y1, y2, y3 = _two_blocks(c0[g], c1[g], c0[h], c1[h], n2, n3, k0, k1)
+        for g in range(BLOCKS):
+            x0, x1, x2, x3 = _philox(c0[g], c1[g], n2, n3, k0, k1)
             words[4 * g] = x0
             words[4 * g + 1] = x1
             words[4 * g + 2] = x2
             words[4 * g + 3] = x3
-            words[4 * h] = y0
-            words[4 * h + 1] = y1
-            words[4 * h + 2] = y2
-            words[4 * h + 3] = y3
         _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance)
         position = 0
         while position < n:
@@ -259,7 +245,9 @@ def along(
             low = max((first_block + start_block) * LANES, column)
             high = min((first_block + start_block + take) * LANES, column + columns)
             skip = low - (first_block + start_block) * LANES
-            _store(out, row_offsets[start_row] + low - column, integers, position * LANES + skip, high - low, unit, code)
+            _store(
+                out, row_offsets[start_row] + low - column, integers, position * LANES + skip, high - low, unit, code
+            )
             position += take
             start_row, start_block = start_row + 1, 0
         left -= n
@@ -287,17 +275,12 @@ def across(
         n = min(BLOCKS, rows - first)
         c1[:n] = row_numbers[first : first + n]
         c0 = group_blocks[group]
-        for g in range(HALF):
-            h = g + HALF
-            x0, x1, x2, x3, y0, y1, y2, y3 = _two_blocks(c0, c1[g], c0, c1[h], n2, n3, k0, k1)
+        for g in range(BLOCKS):
+            x0, x1, x2, x3 = _philox(c0, c1[g], n2, n3, k0, k1)
             words[g] = x0
             words[BLOCKS + g] = x1
             words[2 * BLOCKS + g] = x2
             words[3 * BLOCKS + g] = x3
-            words[h] = y0
-            words[BLOCKS + h] = y1
-            words[2 * BLOCKS + h] = y2
-            words[3 * BLOCKS + h] = y3
         _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance)
         contiguous = row_offsets[first + n - 1] - row_offsets[first] == n - 1
         for lane in range(LANES):

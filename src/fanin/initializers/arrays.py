@@ -19,13 +19,13 @@ def array(owner: type, argument: str, value: object) -> np.ndarray:
     """
     asked = f"{owner.__name__}: {argument}"
     try:
-        result = np.array(value)
+        result = np.asarray(value)
         dtype = dtypes.resolve(result.dtype)
     except (TypeError, ValueError, RuntimeError):  # NumPy, torch, and DTypeError
         raise ArgumentError(f"{asked} must be an array of real numbers that NumPy can read, not {value!r}.") from None
     if result.size == 0:
         raise ArgumentError(f"{asked} has shape {result.shape!r}, and so no elements.")
-    result = result.astype(np.float64 if dtype.name in dtypes.FLOATS else dtype)
+    result = result.astype(np.float64 if dtype.name in dtypes.FLOATS else dtype)  # a copy in any case
     if not np.isfinite(result).all():
         raise ArgumentError(f"{asked} holds NaN or infinity; every element must be finite.")
     result.flags.writeable = False

@@ -61,8 +61,8 @@ class RandomUniform(RandomInitializer):
 
     >>> from fanin import initializers
     >>> w = initializers.RandomUniform(-1.0, 1.0, seed=7)((512, 512))
-    >>> print(f"{w.min():.3f} {w.max():.3f} {w.mean():.2f}")
-    -1.000 1.000 -0.00
+    >>> print(f"{w.min():.3f} {w.max():.3f} {w.std():.3f}")  # sqrt(1 / 3)
+    -1.000 1.000 0.577
     """
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None) -> None:
