@@ -113,7 +113,7 @@ def test_torch_and_jax_dtypes_are_read() -> None:
 
 @pytest.mark.parametrize("asked", ["float33", "complex64", object(), [], "", 3, np.complex128, "int4"])
 def test_unknown_dtypes_are_named(asked: object) -> None:
-    with pytest.raises(DTypeError, match="unknown dtype .*; fanin writes float64"):
+    with pytest.raises(DTypeError, match=r"unknown dtype .*; fanin writes float64"):
         resolve(asked)
 
 

@@ -1,7 +1,7 @@
 """The Numba kernels: blocks of words in one small buffer, their integers in another, then the store.
 
 Each pass over the buffers is a loop of constant length that LLVM vectorizes, but for the table
-lookup, which is faster as plain loads. A kernel fills a range of *units*, so that any number of
+lookup, whose loads are spelled out. A kernel fills a range of *units*, so that any number of
 threads can share one fill. Kernels release the GIL and call nothing that holds a global state.
 
 Longer than most files: kernels inline everything, and belong together to be read against `spec`.
@@ -30,7 +30,7 @@ _32 = np.uint64(32)
 class NoAlias(CompilerBase):  # type: ignore[misc]  # numba has no types
     """The default pipeline, told that array arguments never overlap."""
 
-    def define_pipelines(self) -> list:
+    def define_pipelines(self) -> list:  # noqa: D102 - numba's name and meaning
         self.state.flags.noalias = True
         return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
 
@@ -65,23 +65,37 @@ def _mulhi(a, b):
     return np.uint32((np.uint64(a) * np.uint64(b)) >> _32)
 
 
-@intrinsic
-def _two_knots(typing, knots, index):
-    """The knot at an index and the next, as one unaligned uint64.
+@_inline
+def _uniform(word, origin, width):
+    return np.int32(origin + np.int32(_mulhi(word, width)))
 
-    The empty assembly keeps LLVM from turning the loop into gather instructions, which are several
-    times slower than plain loads on most processors.
+
+@intrinsic
+def _look_up(typing, pairs, e, knots, indices):
+    """``pairs[e + j] = knots[indices[e + j]] | knots[indices[e + j] + 1] << 32`` for j in 0 and 1.
+
+    One load for two indices, an unaligned load for each pair of knots, one store for both pairs. As
+    plain Numba it is half as fast: LLVM makes gather instructions of it, or does not unroll.
+    Little-endian, as is every processor that Numba supports.
     """
 
     def generate(context, builder, signature, args):
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        word = ir.IntType(64)
-        pointer = builder.gep(array.data, [builder.sext(args[1], word)])
-        pair = builder.load(builder.bitcast(pointer, word.as_pointer()))
-        pair.align = 4
-        return builder.asm(ir.FunctionType(word, [word]), "", "=r,0", [pair], True)
+        target, table, index = (
+            context.make_array(signature.args[at])(context, builder, args[at]).data for at in (0, 2, 3)
+        )
+        word, mask = ir.IntType(64), ir.Constant(ir.IntType(64), 0xFFFFFFFF)
+        two = builder.load(builder.bitcast(builder.gep(index, [args[1]]), word.as_pointer()))
+        two.align = 4
+        found = ir.Constant(ir.VectorType(word, 2), ir.Undefined)
+        for lane, at in enumerate((builder.and_(two, mask), builder.lshr(two, ir.Constant(word, 32)))):
+            pair = builder.load(builder.bitcast(builder.gep(table, [at]), word.as_pointer()))
+            pair.align = 4
+            found = builder.insert_element(found, pair, ir.Constant(ir.IntType(32), lane))
+        place = builder.bitcast(builder.gep(target, [args[1]]), found.type.as_pointer())
+        builder.store(found, place).align = 8
+        return context.get_dummy_value()
 
-    return types.uint64(knots, index), generate
+    return types.void(pairs, e, knots, indices), generate
 
 
 @_inline
@@ -94,24 +108,21 @@ def _normals(words, integers, pairs, knots, distance):
         bits = np.float32(np.uint32(~np.uint32(np.uint32(magnitude) << np.uint32(1)))).view(np.uint32)
         integers[e] = np.int32(bits >> np.uint32(14)) - np.int32(65024) + (np.int32(positive) & distance)
         words[e] = (word & np.uint32(0x80000000)) | (bits & np.uint32(16383))
-    for e in range(VALUES):
-        pairs[e] = _two_knots(knots, integers[e])
+    for e in range(0, VALUES, 2):
+        _look_up(pairs, e, knots, integers)
+    halves = pairs.view(np.uint32)
     for e in range(VALUES):
         positive = np.int32(~(np.int32(words[e]) >> np.int32(31)))
         part = words[e] & np.uint32(16383)
-        knot = np.uint32(pairs[e])
-        rise = np.uint32(np.uint32(pairs[e] >> _32) - knot)
+        knot = halves[2 * e]
+        rise = np.uint32(halves[2 * e + 1] - knot)
         z = np.int32(np.int32(knot) + np.int32(np.uint32(rise * part) >> np.uint32(14)))
         integers[e] = np.int32((z ^ positive) - positive)
 
 
 @_inline
 def _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance):
-    """Words to the integers of `fanin.spec.variates`, a buffer at a time."""
-    if form == UNIFORM:
-        for e in range(VALUES):
-            integers[e] = np.int32(origin + np.int32(_mulhi(words[e], slope)))
-        return
+    """Words of a normal to the integers of `fanin.spec.variates`, a buffer at a time."""
     _normals(words, integers, pairs, knots, distance)
     if form == AFFINE:
         for e in range(VALUES):
@@ -232,13 +243,21 @@ def along(
             block += take
             if block == blocks:
                 row, block = row + 1, 0
-        for g in range(BLOCKS):
-            x0, x1, x2, x3 = _philox(c0[g], c1[g], n2, n3, k0, k1)
-            words[4 * g] = x0
-            words[4 * g + 1] = x1
-            words[4 * g + 2] = x2
-            words[4 * g + 3] = x3
-        _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance)
+        if form == UNIFORM:  # in the loop that draws: the product finds its words in registers
+            for g in range(BLOCKS):
+                x0, x1, x2, x3 = _philox(c0[g], c1[g], n2, n3, k0, k1)
+                integers[4 * g] = _uniform(x0, origin, slope)
+                integers[4 * g + 1] = _uniform(x1, origin, slope)
+                integers[4 * g + 2] = _uniform(x2, origin, slope)
+                integers[4 * g + 3] = _uniform(x3, origin, slope)
+        else:
+            for g in range(BLOCKS):
+                x0, x1, x2, x3 = _philox(c0[g], c1[g], n2, n3, k0, k1)
+                words[4 * g] = x0
+                words[4 * g + 1] = x1
+                words[4 * g + 2] = x2
+                words[4 * g + 3] = x3
+            _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance)
         position = 0
         while position < n:
             take = min(n - position, blocks - start_block)
@@ -275,13 +294,21 @@ def across(
         n = min(BLOCKS, rows - first)
         c1[:n] = row_numbers[first : first + n]
         c0 = group_blocks[group]
-        for g in range(BLOCKS):
-            x0, x1, x2, x3 = _philox(c0, c1[g], n2, n3, k0, k1)
-            words[g] = x0
-            words[BLOCKS + g] = x1
-            words[2 * BLOCKS + g] = x2
-            words[3 * BLOCKS + g] = x3
-        _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance)
+        if form == UNIFORM:
+            for g in range(BLOCKS):
+                x0, x1, x2, x3 = _philox(c0, c1[g], n2, n3, k0, k1)
+                integers[g] = _uniform(x0, origin, slope)
+                integers[BLOCKS + g] = _uniform(x1, origin, slope)
+                integers[2 * BLOCKS + g] = _uniform(x2, origin, slope)
+                integers[3 * BLOCKS + g] = _uniform(x3, origin, slope)
+        else:
+            for g in range(BLOCKS):
+                x0, x1, x2, x3 = _philox(c0, c1[g], n2, n3, k0, k1)
+                words[g] = x0
+                words[BLOCKS + g] = x1
+                words[2 * BLOCKS + g] = x2
+                words[3 * BLOCKS + g] = x3
+            _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance)
         contiguous = row_offsets[first + n - 1] - row_offsets[first] == n - 1
         for lane in range(LANES):
             offset = group_offsets[group, lane]
