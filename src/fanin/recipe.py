@@ -89,15 +89,17 @@ def check_seed(seed: object) -> int:
 
 
 def _parameter(name: str, value: float, *, least_scale: bool = False) -> float:
-    """Round a parameter to float32, refusing what is not finite or too small."""
-    if not math.isfinite(value) or abs(value) > _FLOAT32_MAX:
+    """Round a parameter to float32, refusing what is then not finite or too small."""
+    with np.errstate(over="ignore"):
+        rounded = float(np.float32(value))
+    if not math.isfinite(rounded):
         raise ArgumentError(f"{name} must be a finite float32, not {value!r}.")
-    if least_scale and 0 < abs(value) < LEAST_SCALE:
+    if least_scale and value != 0 and abs(rounded) < LEAST_SCALE:
         raise ArgumentError(
             f"{name} is {value!r}, below 2**-90 (about 8e-28), where float32 products leave the normal range; "
             f"use a larger value or 0."
         )
-    return float(np.float32(value))
+    return rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class UniformInterval:
         if math.isnan(self.minval) or math.isnan(self.maxval) or self.minval > self.maxval:
             raise ArgumentError(f"minval must not exceed maxval: got minval={self.minval!r}, maxval={self.maxval!r}.")
         low, high = _parameter("minval", self.minval), _parameter("maxval", self.maxval)
-        _parameter("the interval's larger end", max(abs(low), abs(high)), least_scale=True)
+        _parameter("the interval's larger end", max(abs(self.minval), abs(self.maxval)), least_scale=True)
         object.__setattr__(self, "minval", low)
         object.__setattr__(self, "maxval", high)
         self.grid()
@@ -178,8 +180,7 @@ class Normal:
                 f"next to nothing of a normal lies between lower={self.lower!r} and upper={self.upper!r} standard "
                 f"deviations; keep one bound within 9 and the two 2**-11 apart."
             )
-        if abs(low) < LEAST_SCALE:
-            low = 0.0
+        low, high = (0.0 if abs(bound) < LEAST_SCALE else bound for bound in (low, high))
         # Beyond 14 nothing is left to cut: 2**-146 of the distribution.
         low = -14.0 if -math.inf < low < -14.0 else low
         high = 14.0 if 14.0 < high < math.inf else high

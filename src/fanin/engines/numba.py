@@ -3,11 +3,12 @@
 import functools
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from fanin.dtypes import FLOATS
 from fanin.engines import kernels
 from fanin.engines.tables import table
 from fanin.layouts import Coordinates
@@ -16,17 +17,22 @@ from fanin.spec.grids import Affine, Scaled, Uniform
 
 THREAD_FROM = 2**19  # elements below which a second thread costs more than it brings
 MAX_ROWS = 2**20  # rows listed at a time: 12 MiB of indices
+SEEN = 2**14  # elements up to which a cut is remembered
 MAX_GROUPS = 2**19  # column groups listed at a time: 18 MiB of indices
 
+# How the kernels write a dtype, and as which dtype they see it.
 _CODES = {
-    "float64": kernels.FLOAT,
-    "float32": kernels.FLOAT,
-    "float16": kernels.FLOAT16,
-    "bfloat16": kernels.BFLOAT16,
-    "float8_e4m3fn": kernels.E4M3FN,
-    "float8_e5m2": kernels.E5M2,
+    FLOATS["float64"]: (kernels.FLOAT, np.float64),
+    FLOATS["float32"]: (kernels.FLOAT, np.float32),
+    FLOATS["float16"]: (kernels.FLOAT16, np.uint16),
+    FLOATS["bfloat16"]: (kernels.BFLOAT16, np.uint16),
+    FLOATS["float8_e4m3fn"]: (kernels.E4M3FN, np.uint8),
+    FLOATS["float8_e5m2"]: (kernels.E5M2, np.uint8),
 }
-_CARRIERS = {1: np.uint8, 2: np.uint16, 4: np.float32, 8: np.float64}
+
+
+# A kernel, its units, about as many elements, and the arguments that say where they are.
+_Job = tuple[Callable[..., None], int, int, tuple[object, ...]]
 
 
 class _Axis(NamedTuple):
@@ -38,7 +44,7 @@ class _Axis(NamedTuple):
 def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
     """Write a window of a draw into an array of its shape."""
     assert draw.stream is not None
-    carrier = _CARRIERS[view.dtype.itemsize]
+    code, carrier = _CODES[view.dtype]
     if any(stride % view.itemsize for stride in view.strides) or not view.flags.aligned:
         whole = np.empty(view.shape, view.dtype)
         fill(draw, window, whole, threads)
@@ -46,29 +52,35 @@ def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
         return
     coordinates = draw.coordinates(window)
     flat, coordinates, strides = _flatten(view.view(carrier), coordinates)
-    rows = _axes(coordinates.shape, strides, coordinates.row_steps)
-    columns = _axes(coordinates.shape, strides, coordinates.column_steps)
     key, upper = draw.stream.words()
     arguments = (*_words32(key), *_words32(upper), *_arguments(draw.distribution))
-    code = _CODES[view.dtype.name]
+    for kernel, units, elements, geometry in (_seen_jobs if view.size <= SEEN else _jobs)(coordinates, strides):
+        _share(kernel, units, elements, threads, (flat, code, *geometry), arguments)
+
+
+def _jobs(coordinates: Coordinates, strides: tuple[int, ...]) -> Iterator[_Job]:
+    """Cut a fill into calls of kernels."""
+    rows = _axes(coordinates.shape, strides, coordinates.row_steps)
+    columns = _axes(coordinates.shape, strides, coordinates.column_steps)
     for row_start, row_offset, row_axes in _parts(rows, coordinates.row_start, MAX_ROWS):
         numbers, offsets = _listed(row_axes, row_start, row_offset)
         if len(columns) == 1 and columns[0].stride == columns[0].step == 1 and columns[0].length >= kernels.LANES:
             start, length = coordinates.column_start, columns[0].length
             units = len(numbers) * (-(-(start + length) // kernels.LANES) - start // kernels.LANES)
-            _share(
-                kernels.along, units, units * kernels.LANES, threads,
-                (flat, code, numbers.astype(np.uint32), offsets, start, length), arguments,
-            )  # fmt: skip
+            yield kernels.along, units, units * kernels.LANES, (numbers.astype(np.uint32), offsets, start, length)
             continue
         for column_start, column_offset, column_axes in _parts(columns, coordinates.column_start, MAX_GROUPS):
             groups, group_offsets = _groups(*_listed(column_axes, column_start, column_offset))
             order = np.argsort(offsets, kind="stable")
             units = len(groups) * -(-len(numbers) // kernels.BLOCKS)
-            _share(
-                kernels.across, units, units * kernels.VALUES, threads,
-                (flat, code, numbers[order].astype(np.uint32), offsets[order], groups, group_offsets), arguments,
-            )  # fmt: skip
+            geometry = numbers[order].astype(np.uint32), offsets[order], groups, group_offsets
+            yield kernels.across, units, units * kernels.VALUES, geometry
+
+
+@functools.lru_cache(maxsize=64)
+def _seen_jobs(coordinates: Coordinates, strides: tuple[int, ...]) -> list[_Job]:
+    """The same, remembered: of a small tensor the preparation is most of the time."""
+    return list(_jobs(coordinates, strides))
 
 
 def _flatten(view: np.ndarray, coordinates: Coordinates) -> tuple[np.ndarray, Coordinates, tuple[int, ...]]:

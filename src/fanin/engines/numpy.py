@@ -1,38 +1,50 @@
-"""The engine that is always there: the same integers in NumPy, a cache-sized piece at a time."""
+"""The engine that is always there: the same integers in NumPy, a cache-sized tile at a time."""
 
+import functools
+import itertools
+import math
+import operator
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from fanin.engines.tables import table
 from fanin.layouts import Coordinates, Shape
-from fanin.recipe import Draw, Window
+from fanin.recipe import Draw, Stream, Window
 from fanin.spec.grids import Affine, Scaled, Uniform
 from fanin.spec.philox import INCREMENTS, MASK, MULTIPLIERS, ROUNDS
 
-PIECE = 2**16  # elements at a time: the buffers stay in a second-level cache
-THREAD_FROM = 2**17
+LANES = 4
+BLOCKS = 2**16  # per tile, in 8 MiB of buffers: operations long enough that threads rarely wait for the interpreter
+SLICE = 2**17  # words transformed at a time
+MOST_THREADS = 6  # beyond, they wait for the interpreter
+COLUMNS = 64  # at least as many columns per tile where they are not contiguous, so that few lanes are wasted
+THREAD_FROM = 2**17  # elements below which a second thread costs more than it brings
 
-_M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
-_LOW, _32 = np.uint64(MASK), np.uint64(32)
+_LOW, _32 = np.array(MASK, np.uint64), np.array(32, np.uint64)
+
+Grid = Uniform | Scaled | Affine
 
 
 def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
     """Write a window of a draw into an array of its shape."""
-    pieces = list(boxes(view.shape, PIECE))
-    count = min(threads, len(pieces)) if view.size >= THREAD_FROM else 1
     coordinates = draw.coordinates(window)
+    tiles = list(_tiles(coordinates))
+    count = min(threads, MOST_THREADS, len(tiles)) if view.size >= THREAD_FROM else 1
     failures: list[BaseException] = []
 
-    def work(part: int) -> None:
+    def work(first: int) -> None:
         try:
-            for box in pieces[part::count]:
-                _fill_box(draw, coordinates.window(box.start, box.stop), view[*box.slices, ...])
+            buffers = _Buffers(view.size)
+            for tile in tiles[first::count]:
+                box: Any = (*tile.slices, ...)  # the last, so that rank 0 gives an array as well
+                _fill_tile(draw, coordinates.window(tile.start, tile.stop), view[box], buffers)
         except BaseException as error:  # raised again below, in the caller's thread
             failures.append(error)
 
-    workers = [threading.Thread(target=work, args=(part,)) for part in range(1, count)]
+    workers = [threading.Thread(target=work, args=(part,), name=f"fanin-{part}") for part in range(1, count)]
     for worker in workers:
         worker.start()
     work(0)
@@ -42,112 +54,187 @@ def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
         raise failures[0]
 
 
-def boxes(shape: Shape, most: int) -> Iterator[Window]:
-    """Cut a shape into boxes of at most `most` elements, in C order, long in the last axes."""
-    inner = 1
-    axis = len(shape)
-    while axis > 0 and inner * shape[axis - 1] <= most:
-        axis -= 1
-        inner *= shape[axis]
-    if axis == 0:
-        yield Window.whole(shape)
-        return
-    span = max(1, most // inner)
-    for outer in np.ndindex(*shape[: axis - 1]):
-        for low in range(0, shape[axis - 1], span):
-            start = (*outer, low) + (0,) * (len(shape) - axis)
-            high = min(low + span, shape[axis - 1])
-            yield Window(start, (*(i + 1 for i in outer), high, *shape[axis:]))
+class _Buffers:
+    """What one thread computes in, used again for every tile: fresh memory costs more than the arithmetic."""
+
+    def __init__(self, elements: int) -> None:
+        blocks = min(BLOCKS, elements + 1)  # each element may need a block of its own
+        self.x = np.empty(2 * blocks, np.uint64)
+        self.y, self.product = (np.zeros(2 * blocks + 2, np.uint64) for _ in range(2))
+        self.words = np.empty((blocks, LANES), np.uint32)
+        self.values = np.empty(blocks * LANES, np.float32)
+        size = min(SLICE, blocks * LANES)
+        self.wide = np.empty(size, np.uint64)
+        self.index, self.positive, self.bits, self.z, self.rise = (np.empty(size, np.int32) for _ in range(5))
 
 
-def _fill_box(draw: Draw, coordinates: Coordinates, view: np.ndarray) -> None:
-    """Write one box: draw a matrix of rows and columns, then give it the box's axes."""
+def _tiles(coordinates: Coordinates) -> Iterator[Window]:
+    """Cut a shape into boxes that need at most `BLOCKS` blocks, long in the last axes."""
+    shape, steps = coordinates.shape, coordinates.column_steps
+    tile = [1] * len(shape)
+    long = [axis for axis in reversed(range(len(shape))) if shape[axis] > 1]
+    adjacent = next((axis for axis in long if abs(steps[axis]) == 1), None)
+    if adjacent is not None:
+        tile[adjacent] = min(shape[adjacent], COLUMNS)
+    for axis in long:
+        tile[axis] = 1
+        room = BLOCKS // _blocks(coordinates, tile)
+        tile[axis] = min(shape[axis], (room - 1) * LANES if axis == adjacent and room > 1 else room)
+    starts = itertools.product(*(range(0, length, span) for length, span in zip(shape, tile, strict=True)))
+    for start in starts:
+        yield Window(start, tuple(map(min, map(operator.add, start, tile), shape)))
+
+
+def _blocks(coordinates: Coordinates, tile: list[int]) -> int:
+    """How many blocks a tile needs at most."""
+    count = 1
+    for length, step in zip(tile, coordinates.column_steps, strict=True):
+        aligned = length % LANES == 0 and coordinates.column_start % LANES == 0
+        count *= length if abs(step) != 1 or length == 1 else -(-length // LANES) + (not aligned)
+    return count
+
+
+def _fill_tile(draw: Draw, coordinates: Coordinates, view: np.ndarray, buffers: _Buffers) -> None:
+    """Write one tile: draw a matrix of rows and columns, then give it the tile's axes."""
     assert draw.stream is not None
-    row_axes = [a for a, step in enumerate(coordinates.row_steps) if step]
-    column_axes = [a for a in range(view.ndim) if a not in row_axes]
-    rows = _numbers(coordinates.row_start, coordinates.row_steps, coordinates.shape, row_axes)
-    columns = _numbers(coordinates.column_start, coordinates.column_steps, coordinates.shape, column_axes)
-    key, upper = draw.stream.words()
-    blocks, inverse = np.unique(columns >> np.uint64(2), return_inverse=True)
-    drawn = words(blocks[None, :], rows[:, None], upper, key)
-    lanes = (inverse.astype(np.uint64) * np.uint64(4) + (columns & np.uint64(3))).astype(np.intp)
-    if len(lanes) and lanes[-1] - lanes[0] == len(lanes) - 1 and bool(np.all(np.diff(lanes) == 1)):
-        matrix = drawn[:, lanes[0] : lanes[-1] + 1]
-    else:
-        matrix = drawn[:, lanes]
     grid = draw.distribution.grid()
     assert grid is not None
-    values = transform(np.ascontiguousarray(matrix), grid)
-    shape = [view.shape[a] for a in row_axes + column_axes]
-    view.transpose(row_axes + column_axes)[...] = values.reshape(shape)
+    row_axes = [axis for axis, step in enumerate(coordinates.row_steps) if step]
+    column_axes = [axis for axis in range(view.ndim) if axis not in row_axes]
+    rows = _numbers(coordinates.row_start, coordinates.row_steps, coordinates.shape, row_axes)
+    blocks, lanes = _columns(coordinates, column_axes)
+    count = len(rows) * len(blocks)
+    _draw(draw.stream, rows, blocks, buffers)
+    words, values = buffers.words[:count].reshape(-1), buffers.values[: count * LANES]
+    for start in range(0, len(words), SLICE):
+        _transform(words[start : start + SLICE], values[start : start + SLICE], grid, buffers)
+    matrix = values.reshape(len(rows), -1)[:, lanes]
+    shape = [view.shape[axis] for axis in row_axes + column_axes]
+    view.transpose(row_axes + column_axes)[...] = matrix.reshape(shape)
+
+
+def _columns(coordinates: Coordinates, axes: list[int]) -> tuple[np.ndarray, slice | np.ndarray]:
+    """The numbers of the blocks that a tile's columns lie in, and where the columns are in these."""
+    start, lengths = coordinates.column_start, [coordinates.shape[axis] for axis in axes]
+    long = [axis for axis in axes if coordinates.shape[axis] > 1]
+    if not long or (len(long) == 1 and coordinates.column_steps[long[0]] == 1):
+        first, stop = start // LANES, start + math.prod(lengths)
+        return np.arange(first, -(-stop // LANES)), slice(start - first * LANES, stop - first * LANES)
+    columns = _numbers(start, coordinates.column_steps, coordinates.shape, axes)
+    blocks, inverse = np.unique(columns // LANES, return_inverse=True)
+    return blocks, inverse * LANES + columns % LANES
 
 
 def _numbers(start: int, steps: tuple[int, ...], shape: Shape, axes: list[int]) -> np.ndarray:
     numbers = np.array([start], np.int64)
-    for a in axes:
-        numbers = np.add.outer(numbers, np.arange(shape[a], dtype=np.int64) * steps[a]).reshape(-1)
-    return numbers.astype(np.uint64)
+    for axis in axes:
+        numbers = np.add.outer(numbers, np.arange(shape[axis], dtype=np.int64) * steps[axis]).reshape(-1)
+    return numbers
 
 
-def words(c0: np.ndarray, c1: np.ndarray, upper: tuple[int, int], key: tuple[int, int]) -> np.ndarray:
-    """The words of every block of a grid of counters, as a matrix: a row per c1, four lanes per c0."""
-    shape = np.broadcast_shapes(c0.shape, c1.shape)
-    state = [np.empty(shape, np.uint64) for _ in range(4)]
-    state[0][...], state[1][...], state[2][...], state[3][...] = c0, c1, np.uint64(upper[0]), np.uint64(upper[1])
-    x0, x1, x2, x3 = state
-    spare0, spare1 = np.empty(shape, np.uint64), np.empty(shape, np.uint64)
-    k0, k1 = key
-    for _ in range(ROUNDS):
-        p0, p1 = np.multiply(x0, _M0, out=spare0), np.multiply(x2, _M1, out=spare1)
-        np.right_shift(p1, _32, out=x0)
-        np.bitwise_xor(x0, x1, out=x0)
-        np.bitwise_xor(x0, np.uint64(k0), out=x0)
-        np.right_shift(p0, _32, out=x2)
-        np.bitwise_xor(x2, x3, out=x2)
-        np.bitwise_xor(x2, np.uint64(k1), out=x2)
-        np.bitwise_and(p1, _LOW, out=x1)
-        np.bitwise_and(p0, _LOW, out=x3)
-        k0, k1 = (k0 + INCREMENTS[0]) & MASK, (k1 + INCREMENTS[1]) & MASK
-    result = np.empty((*shape, 4), np.uint32)
-    for lane, x in enumerate((x0, x1, x2, x3)):
-        result[..., lane] = x
-    return result.reshape(shape[0], -1)
+def _draw(stream: Stream, rows: np.ndarray, blocks: np.ndarray, buffers: _Buffers) -> None:
+    """Philox for every row and block.
+
+    The state is two pairs of counters, x = (c0, c2) and y = (c1, c3), in the low halves of uint64.
+    A round swaps its products' places, so that in every other one they are (c2, c0) and (c3, c1); an
+    even number swaps them back. The high half of a product moves to the low half of its neighbour
+    by a view that starts 32 bits later; what is left in the high halves is masked before a product.
+    """
+    key, (n2, n3) = stream.words()
+    count, shape = len(rows) * len(blocks), (len(rows), len(blocks))
+    x = buffers.x[: 2 * count].reshape(2, count)
+    y, product = (buffer[: 2 * count + 2].reshape(2, count + 1) for buffer in (buffers.y, buffers.product))
+    x[0].reshape(shape)[...], x[1] = blocks, n2
+    y[0, :count].reshape(shape)[...], y[1, :count] = rows[:, None], n3
+    x32 = x.view(np.uint32)
+    # Where a round writes its product, that product's high halves, and y with its rows swapped.
+    even, odd = (
+        (p[:, :count], p.view(np.uint32)[:, 1 : 2 * count + 1], q.view(np.uint32)[::-1, : 2 * count])
+        for p, q in ((product, y), (y, product))
+    )
+    for number, (factors, keys) in enumerate(_rounds(key)):
+        target, high, swapped = odd if number % 2 else even
+        np.multiply(x, factors, out=target)
+        np.bitwise_xor(high, swapped, out=x32)
+        np.bitwise_xor(x, keys, out=x)
+        np.bitwise_and(x, _LOW, out=x)
+    for lane, drawn in enumerate((x[0], y[0, :count], x[1], y[1, :count])):
+        np.copyto(buffers.words[:count, lane], drawn, casting="unsafe")
 
 
-def transform(drawn: np.ndarray, grid: Uniform | Scaled | Affine) -> np.ndarray:
-    """Words to float32 values: `fanin.spec.variates`, an array at a time."""
+@functools.lru_cache(maxsize=256)
+def _rounds(key: tuple[int, int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The factors and the keys of every round, as columns, in the order in which the round has its counters."""
+    rounds = []
+    for number in range(ROUNDS):
+        order = 1 if number % 2 == 0 else -1
+        k0, k1 = ((word + number * step) & MASK for word, step in zip(key, INCREMENTS, strict=True))
+        rounds.append((_column(MULTIPLIERS[::order]), _column((k1, k0)[::order])))
+    return rounds
+
+
+def _column(words: tuple[int, ...]) -> np.ndarray:
+    return np.array([words], np.uint64).T
+
+
+def _transform(words: np.ndarray, values: np.ndarray, grid: Grid, buffers: _Buffers) -> None:
+    """Words to float32 values: `fanin.spec.variates`, a slice at a time."""
+    count = len(words)
+    z, wide = buffers.z[:count], buffers.wide[:count]
     if isinstance(grid, Uniform):
-        high = ((drawn.astype(np.uint64) * np.uint64(grid.width)) >> _32).astype(np.int32)
-        high += np.int32(grid.origin)
-        return high.astype(np.float32) * np.float32(grid.unit)
-    z = normals(drawn, grid.lower, grid.upper)
-    if isinstance(grid, Scaled):
-        return z.astype(np.float32) * np.float32(grid.scale)
-    size = np.abs(z).astype(np.uint64) << np.uint64(1)
-    offset = ((size * np.uint64(grid.slope)) >> _32).astype(np.int64)
-    v = np.where(z < 0, grid.origin - offset, grid.origin + offset)
-    return np.clip(v, grid.least, grid.greatest).astype(np.int32).astype(np.float32) * np.float32(grid.unit)
+        np.multiply(words, np.uint64(grid.width), out=wide)
+        wide >>= _32
+        np.copyto(z, wide, casting="unsafe")
+        z += np.int32(grid.origin)
+        unit = grid.unit
+    else:
+        normals(words, grid.lower, grid.upper, z, buffers)
+        unit = grid.scale if isinstance(grid, Scaled) else grid.unit
+    if isinstance(grid, Affine):
+        sign, size = buffers.positive[:count], buffers.rise[:count]
+        np.right_shift(z, np.int32(31), out=sign)
+        np.bitwise_xor(z, sign, out=size)
+        size -= sign
+        size <<= np.int32(1)
+        np.multiply(size.view(np.uint32), np.uint64(grid.slope), out=wide)
+        wide >>= _32
+        np.copyto(z, wide, casting="unsafe")
+        z ^= sign
+        z -= sign
+        z += np.int32(grid.origin)
+        np.clip(z, np.int32(grid.least), np.int32(grid.greatest), out=z)
+    np.copyto(values, z, casting="unsafe")
+    values *= np.float32(unit)
 
 
-def normals(drawn: np.ndarray, lower: float, upper: float) -> np.ndarray:
+def normals(words: np.ndarray, lower: float, upper: float, z: np.ndarray, buffers: _Buffers) -> None:
     """Words to int32 variates in units of 2**-27."""
     knots, distance = table(lower, upper)
-    positive = ~(drawn.view(np.int32) >> np.int32(31))
-    tail = ~((drawn ^ ~positive.view(np.uint32)) << np.uint32(1))
-    bits = tail.astype(np.float32).view(np.uint32)
-    index = (bits >> np.uint32(14)).view(np.int32)
+    count = len(words)
+    index, positive, rise = buffers.index[:count], buffers.positive[:count], buffers.rise[:count]
+    bits = buffers.bits[:count]
+    np.right_shift(words.view(np.int32), np.int32(31), out=positive)
+    tail = rise.view(np.uint32)
+    np.bitwise_xor(words, positive.view(np.uint32), out=tail)
+    tail <<= np.uint32(1)
+    np.invert(tail, out=tail)
+    np.invert(positive, out=positive)
+    np.copyto(bits.view(np.float32), tail, casting="unsafe")
+    np.right_shift(bits, np.int32(14), out=index)
     index -= np.int32(65024)
+    bits &= np.int32(16383)
     if distance:
-        index += positive & np.int32(distance)
-    bits &= np.uint32(16383)
-    z = knots.take(index)
-    index += np.int32(1)
-    rise = knots.take(index)
+        np.bitwise_and(positive, np.int32(distance), out=z)
+        index += z
+    place = buffers.wide[:count].view(np.intp)
+    np.copyto(place, index)
+    knots.take(place, out=z, mode="clip")  # "raise" would buffer the output; the index is in range by construction
+    place += 1
+    knots.take(place, out=rise, mode="clip")
     rise -= z
     part = rise.view(np.uint32)
-    part *= bits
+    part *= bits.view(np.uint32)
     part >>= np.uint32(14)
     z += rise
     z ^= positive
     z -= positive
-    return z
