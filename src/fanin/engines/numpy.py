@@ -1,6 +1,5 @@
 """The engine that is always there: the same integers in NumPy, a cache-sized tile at a time."""
 
-import functools
 import itertools
 import math
 import operator
@@ -31,13 +30,14 @@ Grid = Uniform | Scaled | Affine
 def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
     """Write a window of a draw into an array of its shape."""
     coordinates = draw.coordinates(window)
-    tiles = list(_tiles(coordinates))
+    shape = _tile(coordinates)
+    tiles = list(_tiles(coordinates, shape))
     count = min(threads, MOST_THREADS, len(tiles)) if view.size >= THREAD_FROM else 1
     failures: list[BaseException] = []
 
     def work(first: int) -> None:
         try:
-            buffers = _Buffers(view.size)
+            buffers = _Buffers(_blocks(coordinates, shape))
             for tile in tiles[first::count]:
                 box: Any = (*tile.slices, ...)  # the last, so that rank 0 gives an array as well
                 _fill_tile(draw, coordinates.window(tile.start, tile.stop), view[box], buffers)
@@ -57,8 +57,7 @@ def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
 class _Buffers:
     """What one thread computes in, used again for every tile: fresh memory costs more than the arithmetic."""
 
-    def __init__(self, elements: int) -> None:
-        blocks = min(BLOCKS, elements + 1)  # each element may need a block of its own
+    def __init__(self, blocks: int) -> None:
         self.x = np.empty(2 * blocks, np.uint64)
         self.y, self.product = (np.zeros(2 * blocks + 2, np.uint64) for _ in range(2))
         self.words = np.empty((blocks, LANES), np.uint32)
@@ -68,8 +67,8 @@ class _Buffers:
         self.index, self.positive, self.bits, self.z, self.rise = (np.empty(size, np.int32) for _ in range(5))
 
 
-def _tiles(coordinates: Coordinates) -> Iterator[Window]:
-    """Cut a shape into boxes that need at most `BLOCKS` blocks, long in the last axes."""
+def _tile(coordinates: Coordinates) -> list[int]:
+    """The shape of a box that needs at most `BLOCKS` blocks, long in the last axes."""
     shape, steps = coordinates.shape, coordinates.column_steps
     tile = [1] * len(shape)
     long = [axis for axis in reversed(range(len(shape))) if shape[axis] > 1]
@@ -80,8 +79,13 @@ def _tiles(coordinates: Coordinates) -> Iterator[Window]:
         tile[axis] = 1
         room = BLOCKS // _blocks(coordinates, tile)
         tile[axis] = min(shape[axis], (room - 1) * LANES if axis == adjacent and room > 1 else room)
-    starts = itertools.product(*(range(0, length, span) for length, span in zip(shape, tile, strict=True)))
-    for start in starts:
+    return tile
+
+
+def _tiles(coordinates: Coordinates, tile: list[int]) -> Iterator[Window]:
+    """Cut a shape into such boxes."""
+    shape = coordinates.shape
+    for start in itertools.product(*(range(0, length, span) for length, span in zip(shape, tile, strict=True))):
         yield Window(start, tuple(map(min, map(operator.add, start, tile), shape)))
 
 
@@ -152,7 +156,7 @@ def _draw(stream: Stream, rows: np.ndarray, blocks: np.ndarray, buffers: _Buffer
         (p[:, :count], p.view(np.uint32)[:, 1 : 2 * count + 1], q.view(np.uint32)[::-1, : 2 * count])
         for p, q in ((product, y), (y, product))
     )
-    for number, (factors, keys) in enumerate(_rounds(key)):
+    for number, (factors, keys) in enumerate(zip(_FACTORS, _keys(*key), strict=True)):
         target, high, swapped = odd if number % 2 else even
         np.multiply(x, factors, out=target)
         np.bitwise_xor(high, swapped, out=x32)
@@ -162,19 +166,19 @@ def _draw(stream: Stream, rows: np.ndarray, blocks: np.ndarray, buffers: _Buffer
         np.copyto(buffers.words[:count, lane], drawn, casting="unsafe")
 
 
-@functools.lru_cache(maxsize=256)
-def _rounds(key: tuple[int, int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The factors and the keys of every round, as columns, in the order in which the round has its counters."""
-    rounds = []
-    for number in range(ROUNDS):
-        order = 1 if number % 2 == 0 else -1
-        k0, k1 = ((word + number * step) & MASK for word, step in zip(key, INCREMENTS, strict=True))
-        rounds.append((_column(MULTIPLIERS[::order]), _column((k1, k0)[::order])))
-    return rounds
+# Of every round, in the order in which it has its counters: the factors, and what is added to the keys.
+_FACTORS = [np.array([MULTIPLIERS[:: 1 if number % 2 == 0 else -1]], np.uint64).T for number in range(ROUNDS)]
+_STEPS = np.array(
+    [[number * step for step in INCREMENTS[:: -1 if number % 2 == 0 else 1]] for number in range(ROUNDS)], np.uint64
+)
 
 
-def _column(words: tuple[int, ...]) -> np.ndarray:
-    return np.array([words], np.uint64).T
+def _keys(k0: int, k1: int) -> list[np.ndarray]:
+    """The keys of every round, as columns, in the order of `_FACTORS`."""
+    keys = np.array([(k1, k0), (k0, k1)] * (ROUNDS // 2), np.uint64)
+    keys += _STEPS
+    keys &= _LOW
+    return list(keys[:, :, None])
 
 
 def _transform(words: np.ndarray, values: np.ndarray, grid: Grid, buffers: _Buffers) -> None:
