@@ -7,9 +7,12 @@ threads can share one fill. Kernels release the GIL and call nothing that holds 
 Longer than most files: kernels inline everything, and belong together to be read against `spec`.
 """
 
+import contextlib
+
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core.caching import FunctionCache
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.extending import intrinsic
 
@@ -35,12 +38,18 @@ class NoAlias(CompilerBase):  # type: ignore[misc]  # numba has no types
         return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
 
 
+class Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
+    """Compiled kernels on disk. A full disk or a broken file costs a compilation, never a fill."""
+
+    def _guard_against_spurious_io_errors(self):
+        return contextlib.suppress(Exception)
+
+
 def _jit(function):  # type: ignore[no-untyped-def]  # a decorator over untyped kernels
-    options = {"nogil": True, "pipeline_class": NoAlias, "boundscheck": False}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no directory can hold the cache
-        return njit(**options)(function)
+    dispatcher = njit(nogil=True, pipeline_class=NoAlias, boundscheck=False)(function)
+    with contextlib.suppress(RuntimeError):  # no directory can hold the cache
+        dispatcher._cache = Cache(function)
+    return dispatcher
 
 
 _inline = njit(inline="always")
