@@ -156,6 +156,10 @@ class Initializer:
             f"__call__(self, shape, dtype=None) in a subclass."
         )
 
+    def _needs_roles(self) -> str:
+        """Say what is read off the roles of the axes, which a plan therefore has to know; nothing mostly."""
+        return ""
+
     def _is_custom(self) -> bool:
         """Whether a subclass says what the values are by its own ``__call__``."""
         return type(self).__call__ is not Initializer.__call__

@@ -77,6 +77,9 @@ class Orthogonal(RandomInitializer):
 
         return Whole(compute, shape)
 
+    def _needs_roles(self) -> str:
+        return "rows and columns"
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this initializer."""
         return {"gain": self.gain, **super().get_config()}

@@ -76,6 +76,9 @@ class VarianceScaling(RandomInitializer):
     def _distribution(self, shape: Shape, layout: Layout) -> Distribution:
         return _scaled(self.scale, self.mode, self.distribution, self.input_axes, self.output_axes, shape, layout)
 
+    def _needs_roles(self) -> str:
+        return "fans" if self.input_axes is None or self.output_axes is None else ""
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this initializer."""
         own = {"scale": self.scale, "mode": self.mode, "distribution": self.distribution}

@@ -1,0 +1,142 @@
+"""Claims: which rule has which parameter, strictly: all parameters are claimed, and every rule claims."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from fanin.errors import PlanError
+from fanin.layouts import Shape
+from fanin.plan.parameters import Parameter
+from fanin.plan.problems import joined, listed, located
+from fanin.plan.rules import Rule
+from fanin.plan.selectors import Selector
+
+__all__ = ["Claim", "claimed", "titled"]
+
+NEAREST = 3  # names that are suggested
+COMPARED = 500  # kinds of names, at most, among which they are looked for
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A parameter, the number of the rule that has it, counted from 0, and what the rule captured."""
+
+    parameter: Parameter
+    number: int
+    captures: Mapping[str, int]
+
+
+def titled(number: int, rule: Rule) -> str:
+    """How messages call a rule."""
+    return f"rule {number + 1} ({rule})"
+
+
+def claimed(
+    rules: Sequence[Rule], expected: Sequence[int | None], parameters: Sequence[Parameter]
+) -> tuple[Claim, ...]:
+    """Give every parameter to the first rule that means it.
+
+    Args:
+        rules: from top to bottom.
+        expected: how many parameters each is to claim, where it says so.
+        parameters: with different names.
+
+    Raises:
+        PlanError: a parameter is left, a rule claims nothing, or a count is not as expected.
+    """
+    claims: list[Claim] = []
+    left = []
+    for parameter in parameters:
+        for number, rule in enumerate(rules):
+            captures = rule.captured(parameter.name)
+            if captures is not None:
+                claims.append(Claim(parameter, number, captures))
+                break
+        else:
+            left.append(parameter)
+    counts = Counter(claim.number for claim in claims)
+    complaints: list[Callable[[], str]] = []  # not all will be told, and looking for what is near takes time
+    for number, (rule, wanted) in enumerate(zip(rules, expected, strict=True)):
+        if not counts[number]:
+            complaints.append(partial(_idle, number, rules, claims, parameters))
+        elif wanted is not None and wanted != counts[number]:
+            complaints.append(partial(_unexpected, number, rules, claims, wanted))
+        for selector in rule.selectors if counts[number] and len(rule.selectors) > 1 else ():
+            if not any(selector.match(parameter.name) is not None for parameter in parameters):
+                complaints.append(partial(_unmatched, number, rule, selector, parameters))
+    sections = [_unclaimed(left, rules, len(parameters))] if left else []
+    if len(complaints) > 1:
+        sections.append(f"{len(complaints)} rules or patterns do not fit:{listed(complaints, lambda text: text())}")
+    elif complaints:
+        sections.append(complaints[0]())
+    if sections:
+        raise PlanError("\n".join(sections))
+    return tuple(claims)
+
+
+def _alike(parameters: Iterable[Parameter]) -> list[list[Parameter]]:
+    """Parameters in groups of one shape whose names differ in their numbers only."""
+    groups: dict[tuple[str, Shape], list[Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault((re.sub("[0-9]+", "0", parameter.name), parameter.shape), []).append(parameter)
+    return list(groups.values())
+
+
+def _unclaimed(left: Sequence[Parameter], rules: Sequence[Rule], total: int) -> str:
+    def line(group: list[Parameter]) -> str:
+        first = group[0]
+        alike = f" and {len(group) - 1} more that differ in numbers only" if len(group) > 1 else ""
+        if not rules:
+            return located(f"{first}{alike}", first.where)
+        near = min(range(len(rules)), key=lambda number: _distance(rules[number], first.name))
+        return located(f"{first}{alike}; nearest is {titled(near, rules[near])}", rules[near].where)
+
+    return (
+        f"no rule claims {len(left)} of {total} parameters; write a rule for them, or widen one. A plan leaves nothing "
+        f"as it happens to be:{listed(_alike(left), line)}"
+    )
+
+
+def _idle(number: int, rules: Sequence[Rule], claims: Sequence[Claim], parameters: Sequence[Parameter]) -> str:
+    """Say why a rule claims nothing."""
+    rule = rules[number]
+    taken = [claim for claim in claims if rule.captured(claim.parameter.name) is not None]
+    if taken:
+        above = sorted({claim.number for claim in taken})
+        names = joined([claim.parameter.name for claim in taken])
+        text = (
+            f"{titled(number, rule)} claims nothing: all that it matches ({names}) is claimed above it, by "
+            f"{joined([titled(n, rules[n]) for n in above])}. The first rule that matches wins: move this one up."
+        )
+        return located(text, rule.where)
+    return located(f"{titled(number, rule)} matches no parameter. {_near(rule.selectors, parameters)}", rule.where)
+
+
+def _unmatched(number: int, rule: Rule, selector: Selector, parameters: Sequence[Parameter]) -> str:
+    text = f"{titled(number, rule)}: its pattern {selector.text!r} matches no parameter."
+    return located(f"{text} {_near([selector], parameters)}", rule.where)
+
+
+def _near(selectors: Sequence[Selector], parameters: Sequence[Parameter]) -> str:
+    """Say which names are nearest to selectors that match none."""
+    kinds = [group[0].name for group in _alike(parameters)[:COMPARED]]
+    near = sorted(kinds, key=lambda name: min(selector.distance(name) for selector in selectors))[:NEAREST]
+    brackets = any("[" in selector.tokens for selector in selectors)
+    hint = "Brackets stand for themselves; use a regex for sets. " if brackets else ""
+    return f"{hint}The nearest names are {', '.join(near)}."
+
+
+def _unexpected(number: int, rules: Sequence[Rule], claims: Sequence[Claim], wanted: int) -> str:
+    rule = rules[number]
+    own = [claim.parameter.name for claim in claims if claim.number == number]
+    lost = [claim for claim in claims if claim.number < number and rule.captured(claim.parameter.name) is not None]
+    above = f" {len(lost)} more that it matches are claimed above it." if lost else ""
+    written = f"{rule.expect} = {wanted}" if isinstance(rule.expect, str) else f"{wanted}"
+    text = f"{titled(number, rule)} claims {len(own)} parameters, {joined(own)}, but expects {written}.{above}"
+    return located(text, rule.where)
+
+
+def _distance(rule: Rule, name: str) -> int:
+    return min(selector.distance(name) for selector in rule.selectors)

@@ -1,0 +1,197 @@
+"""Plans: rules over the names of parameters, and what they resolve to."""
+
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self, TypeVar
+
+from fanin import dtypes
+from fanin.errors import ExpressionError, PlanError
+from fanin.expressions import Number
+from fanin.layouts import Layout, as_layout
+from fanin.plan.claims import claimed, titled
+from fanin.plan.entries import Entry
+from fanin.plan.files import read
+from fanin.plan.parameters import Parameter
+from fanin.plan.problems import Problems
+from fanin.plan.quantities import check_name, evaluated, whole_number
+from fanin.plan.resolution import Settings, resolved
+from fanin.plan.rules import Rule
+
+__all__ = ["Plan"]
+
+T = TypeVar("T")
+
+
+class Plan:
+    """Rules over the names of parameters: how all tensors of a model are initialized.
+
+    The first rule from the top that matches a parameter claims it. A plan is strict: it resolves
+    only where every parameter is claimed, every rule claims at least one, and counts are as expected.
+
+    Args:
+        rules: from top to bottom.
+        parameters: the tensors themselves, where the plan knows them.
+        quantities: numbers and expressions over earlier ones, by name, which rules may use.
+        layout: for parameters of rank 2 and more that it fits and that neither their rule nor they
+            themselves give one.
+        dtype: for parameters without one of their own; None is float32.
+
+    Attributes:
+        rules, parameters, quantities, layout, dtype: as given, checked and computed.
+
+    Raises:
+        PlanError: a quantity or a count cannot be computed, a name is taken twice, or what was given
+            are no rules and parameters.
+        LayoutError, DTypeError: the layout or the dtype cannot be read.
+
+    >>> from fanin import Parameter, Plan, Rule
+    >>> plan = Plan([Rule("*.bias", "zeros"), Rule("*", "he_normal")], layout="o i")
+    >>> entries = plan.resolve([Parameter("fc.weight", (10, 512)), Parameter("fc.bias", (10,))], seed=7)
+    >>> for entry in entries:
+    ...     print(entry.name, entry.dtype, entry.initializer)
+    fc.weight float32 HeNormal()
+    fc.bias float32 Zeros()
+    """
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        *,
+        parameters: Iterable[Parameter] = (),
+        quantities: Mapping[str, Number | str] | None = None,
+        layout: Layout | str | None = None,
+        dtype: object = None,
+    ) -> None:
+        self.rules: tuple[Rule, ...] = _all(Rule, rules, "rules", "Rule('*.bias', 'zeros')")
+        self.parameters: tuple[Parameter, ...] = _parameters(parameters)
+        self.layout = None if layout is None else as_layout(layout)
+        self.dtype = dtypes.resolve(dtype)
+        problems = Problems()
+        self.quantities = evaluated(quantities or {}, problems)
+        problems.check()
+        self._expected: list[int | None] = []
+        for number, rule in enumerate(self.rules):
+            self._check_captures(number, rule, problems)
+            try:
+                self._expected.append(
+                    None if rule.expect is None else whole_number(rule.expect, self.quantities, least=1)
+                )
+            except ExpressionError as error:
+                problems.add(f"{titled(number, rule)}: expect: {error}", rule.where, error)
+        problems.check()
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a plan from a TOML file.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            PlanError: the file cannot be read, or is no plan; the message tells the line.
+        """
+        try:
+            text = Path(path).read_bytes().decode("utf-8-sig")
+        except OSError as error:
+            raise PlanError(f"the plan {os.fspath(path)!r} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise PlanError(f"the plan is no UTF-8 text: {error.reason}. ({os.fspath(path)}, line {line})") from None
+        return cls.from_text(text, source=os.fspath(path))
+
+    @classmethod
+    def from_text(cls, text: str, *, source: str = "the plan") -> Self:
+        """Read a plan from the text of a TOML file.
+
+        Args:
+            text: as `docs/plans.md` describes it.
+            source: what messages call it, such as the name of the file.
+
+        Raises:
+            PlanError: it is no plan; the message tells the line.
+
+        >>> plan = Plan.from_text('''
+        ... [[parameters]]
+        ... name = "layers.{i}.weight"
+        ... for = { i = 2 }
+        ... shape = [8, 8]
+        ...
+        ... [[rules]]
+        ... match = "layers.{i}.weight"
+        ... initializer = "random_normal(stddev=0.02 / sqrt(2 * (i + 1)))"
+        ... ''')
+        >>> [entry.initializer for entry in plan.resolve()]
+        [RandomNormal(stddev=0.014142135623730949), RandomNormal(stddev=0.01)]
+        """
+        document = read(text, source)
+        return cls(
+            document.rules,
+            parameters=document.parameters,
+            quantities=document.quantities,
+            layout=document.layout,
+            dtype=document.dtype,
+        )
+
+    def resolve(
+        self, parameters: Iterable[Parameter] | None = None, *, seed: int = 0, dtype: object = None
+    ) -> tuple[Entry, ...]:
+        """Give every parameter its recipe, or none.
+
+        Args:
+            parameters: what is asked for, in the order of the result; None for the plan's own.
+            seed: 0 to 2**64 - 1, of all that have no seed of their own.
+            dtype: takes the place of every floating-point dtype; None leaves them as they are.
+
+        Returns:
+            One `Entry` per parameter, in their order.
+
+        Raises:
+            PlanError: the plan does not fit the parameters; the message names them, and the rules.
+            SeedError: the seed is no such integer.
+            DTypeError: the dtype is unknown, or no floating-point dtype.
+        """
+        asked = self.parameters if parameters is None else _parameters(parameters)
+        if not asked:
+            raise PlanError(
+                "the plan has no parameters: list them in the file, headed [[parameters]], or give them to resolve."
+            )
+        settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype)
+        return resolved(self.rules, claimed(self.rules, self._expected, asked), settings)
+
+    def _check_captures(self, number: int, rule: Rule, problems: Problems) -> None:
+        for name in sorted({name for selector in rule.selectors for name in selector.captures}):
+            if name in self.quantities:
+                problems.add(f"{titled(number, rule)} captures {name!r}, which is a quantity already.", rule.where)
+            elif complaint := check_name(name):
+                problems.add(f"{titled(number, rule)} captures a name that it cannot use: {complaint}", rule.where)
+
+    def __repr__(self) -> str:
+        return f"<Plan of {len(self.rules)} rules and {len(self.parameters)} parameters>"
+
+
+def _all(cls: type[T], items: Iterable[T], what: str, example: str) -> tuple[T, ...]:
+    """A tuple of items that are all of a class."""
+    found = tuple(items)
+    for item in found:
+        if not isinstance(item, cls):
+            raise PlanError(f"{what} must be a list of {cls.__name__}, such as {example}; {item!r} is none.")
+    return found
+
+
+def _parameters(items: Iterable[Parameter]) -> tuple[Parameter, ...]:
+    """A tuple of parameters with different names."""
+    parameters = _all(Parameter, items, "parameters", "Parameter('fc.weight', (10, 512))")
+    first: dict[str, Parameter] = {}
+    problems = Problems()
+    for parameter in parameters:
+        # In NFC, as streams have it: two spellings of one name would get the same numbers.
+        other = first.setdefault(unicodedata.normalize("NFC", parameter.name), parameter)
+        if other is not parameter:
+            also = f", first at {other.where}" if other.where else ""
+            problems.add(
+                f"the parameter {parameter.name!r} is there twice{also}; names are different.", parameter.where
+            )
+    problems.check()
+    return parameters

@@ -1,0 +1,97 @@
+"""Templates of parameters, as a file writes them: one name with braces for many tensors."""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fanin.errors import ExpressionError, PlanError
+from fanin.expressions import Number
+from fanin.plan.parameters import Parameter
+from fanin.plan.quantities import check_name, names_in, whole_number
+from fanin.plan.selectors import filled, placeholders
+
+__all__ = ["expanded", "expressions_of"]
+
+MOST = 2**20  # parameters of one table of values
+
+Values = dict[str, int | str]
+
+
+def expanded(table: Mapping[str, Any], quantities: Mapping[str, Number], where: str) -> list[Parameter]:
+    """The parameters that a table stands for.
+
+    Args:
+        table: ``name``, ``shape``, and maybe ``for``, ``layout`` and ``dtype``, of the right types.
+        quantities: that expressions may use.
+        where: the place of the table.
+
+    Raises:
+        PlanError, ExpressionError, or what `Parameter` raises.
+    """
+    name, holes = table["name"], placeholders(table["name"])
+    if re.search("[{}]", filled(name, dict.fromkeys(holes, ""))):
+        raise PlanError(f"{name!r} has a brace that is part of no {{name}}.")
+    parameters = []
+    dimensions = [_Dimension(text, quantities) for text in table["shape"]]
+    for values in _loops(table.get("for", {}), quantities):
+        if set(values) != set(holes):
+            missing = sorted(set(holes) - set(values))
+            problem = f"for does not say what {{{missing[0]}}} is" if missing else "the name does not use all of for"
+            raise PlanError(
+                f"{problem}: the name has {sorted(set(holes))}, for has {sorted(values)}. Write the name with braces, "
+                f"such as name = 'h.{{i}}.weight', and for = {{ i = 'n_layer' }}."
+            )
+        shape = tuple(dimension.length(values) for dimension in dimensions)
+        parameters.append(Parameter(filled(name, values), shape, table.get("dtype"), table.get("layout"), where=where))
+    return parameters
+
+
+def expressions_of(table: Mapping[str, Any]) -> list[str]:
+    """The expressions of a table, right or wrong."""
+    loops = table.get("for", {})
+    counts = [value for loop in (loops if isinstance(loops, list) else [loops]) for value in loop.values()]
+    return [text for text in (*table["shape"], *counts) if isinstance(text, str)]
+
+
+class _Dimension:
+    """The length of one axis: a number, or an expression that is computed once for each of its values."""
+
+    def __init__(self, text: int | str, quantities: Mapping[str, Number]) -> None:
+        self._text = text
+        self._quantities = quantities
+        self._names = names_in(text) if isinstance(text, str) else set()
+        self._lengths: dict[tuple[tuple[str, int], ...], int] = {}
+
+    def length(self, values: Values) -> int:
+        used = tuple((key, value) for key, value in values.items() if key in self._names and isinstance(value, int))
+        if used not in self._lengths:
+            self._lengths[used] = whole_number(self._text, {**self._quantities, **dict(used)})
+        return self._lengths[used]
+
+
+def _loops(loops: Any, quantities: Mapping[str, Number]) -> Iterator[Values]:
+    """All combinations of values, the last name running fastest; tables in a list follow each other."""
+    for loop in loops if isinstance(loops, list) else [loops]:
+        for name in loop:
+            complaint = check_name(name) or (f"{name!r} is a quantity already." if name in quantities else "")
+            if complaint:
+                raise PlanError(f"for: {complaint}")
+        axes = [_values(name, given, quantities) for name, given in loop.items()]
+        if math.prod(map(len, axes)) > MOST:
+            raise PlanError(f"for asks for more than {MOST} parameters.")
+        for combination in itertools.product(*axes):
+            yield dict(zip(loop, combination, strict=True))
+
+
+def _values(name: str, given: Any, quantities: Mapping[str, Number]) -> Sequence[int | str]:
+    if isinstance(given, list):
+        good = [bool(item) if isinstance(item, str) else type(item) is int and item >= 0 for item in given]
+        if not good or not all(good):
+            raise PlanError(f"for: {name} is {given!r}; a list has texts and integers from 0.")
+        return given
+    try:
+        return range(whole_number(given, quantities))
+    except ExpressionError as error:
+        raise PlanError(f"for: {name} must be a count, an expression or a list of values: {error}") from None
