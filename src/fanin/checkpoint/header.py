@@ -1,0 +1,81 @@
+"""The header of a safetensors file: which tensors, of what type, where.
+
+The format: https://huggingface.co/docs/safetensors/index#format. A file of fanin's is byte for byte the
+one that the safetensors library writes from the same arrays, but for the order of the metadata, which
+that library leaves to chance and fanin sorts.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fanin.dtypes import resolve
+from fanin.errors import CheckpointError
+from fanin.plan import Entry
+
+__all__ = ["CODES", "Placed", "header"]
+
+# How the format calls a dtype, in the order in which the safetensors library writes them: widest first,
+# so that every tensor is aligned.
+_ORDERED = {
+    "uint64": "U64", "int64": "I64", "float64": "F64", "float32": "F32", "uint32": "U32", "int32": "I32",
+    "bfloat16": "BF16", "float16": "F16", "uint16": "U16", "int16": "I16", "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2", "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+CODES: dict[np.dtype, str] = {resolve(name): code for name, code in _ORDERED.items()}
+_RANKS = {dtype: rank for rank, dtype in enumerate(CODES)}
+_ALIGNMENT = 8
+_GREATEST = 100_000_000  # bytes; readers refuse longer headers
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An entry and the bytes of the file that hold its tensor."""
+
+    entry: Entry
+    start: int
+    stop: int
+
+
+def header(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> tuple[bytes, list[Placed]]:
+    """Return what a file begins with, and where its tensors go, in the order of the file.
+
+    Raises:
+        CheckpointError: two entries of one name, a name or metadata that the format cannot hold, or
+            so many entries that no reader would take the header.
+    """
+    ordered = sorted(entries, key=lambda entry: (_RANKS[entry.dtype], entry.name))
+    fields: dict[str, object] = {} if metadata is None else {"__metadata__": _checked(metadata)}
+    offsets = [0]
+    for entry in ordered:
+        if entry.name in fields:
+            why = "is a name that the format keeps for itself" if entry.name == "__metadata__" else "comes twice"
+            raise CheckpointError(f"tensor {entry.name!r} {why}; give every tensor a name of its own.")
+        offsets.append(offsets[-1] + math.prod(entry.shape) * entry.dtype.itemsize)
+        fields[entry.name] = {"dtype": CODES[entry.dtype], "shape": entry.shape, "data_offsets": offsets[-2:]}
+    try:
+        text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CheckpointError(f"a name or metadata is no text that UTF-8 can hold: {error.object!r}.") from None
+    text += b" " * (-len(text) % _ALIGNMENT)
+    if len(text) > _GREATEST:
+        raise CheckpointError(
+            f"{len(ordered)} tensors need a header of {len(text):,} bytes; readers take up to {_GREATEST:,}. Write "
+            f"them to several files."
+        )
+    start = len(text) + 8
+    placed = [
+        Placed(entry, start + low, start + high)
+        for entry, low, high in zip(ordered, offsets[:-1], offsets[1:], strict=True)
+    ]
+    return len(text).to_bytes(8, "little") + text, placed
+
+
+def _checked(metadata: Mapping[str, str]) -> dict[str, str]:
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise CheckpointError(f"metadata {key!r}: {value!r}: the format holds texts only; convert both with str().")
+    return dict(sorted(metadata.items()))

@@ -1,0 +1,89 @@
+"""Which tensors a checkpoint holds, from its headers alone."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+
+from safetensors import SafetensorError, safe_open
+
+from fanin.checkpoint.header import CODES
+from fanin.errors import CheckpointError
+from fanin.plan import Parameter
+
+__all__ = ["shapes"]
+
+_NAMES = {code: dtype.name for dtype, code in CODES.items()}
+
+
+def shapes(path: str | os.PathLike[str]) -> tuple[Parameter, ...]:
+    """Return the name, shape and dtype of every tensor of a checkpoint. No tensor is read.
+
+    Args:
+        path: a ``.safetensors`` file, or the ``.safetensors.index.json`` of a sharded checkpoint,
+            whose shards lie beside it.
+
+    Returns:
+        one `Parameter` per tensor, in the order of the file or of the index.
+
+    Raises:
+        CheckpointError: a file is missing, cannot be read, is no such file, or holds a dtype that
+            fanin does not write.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        return _of_index(path)
+    return tuple(_of_file(path).values())
+
+
+def _of_file(path: Path) -> dict[str, Parameter]:
+    _check_file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:  # "numpy" names the lazy reader; nothing is converted
+            slices = {name: file.get_slice(name) for name in file.offset_keys()}
+            found = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a safetensors file: {error}. Give a .safetensors file, whole and unpacked, or the "
+            f".safetensors.index.json of a sharded checkpoint."
+        ) from None
+    for name, (_, code) in found.items():
+        if code not in _NAMES:
+            raise CheckpointError(
+                f"{path}: tensor {name!r} is of dtype {code!r}, which fanin does not write; it writes "
+                f"{', '.join(_NAMES)}."
+            )
+    return {name: Parameter(name, shape, _NAMES[code]) for name, (shape, code) in found.items()}
+
+
+def _of_index(path: Path) -> tuple[Parameter, ...]:
+    _check_file(path)
+    try:
+        index = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError among them
+        raise CheckpointError(f"{path}: not JSON: {error}. Give the index as it was published.") from None
+    weights = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weights, Mapping) or not all(isinstance(shard, str) for shard in weights.values()):
+        raise CheckpointError(f"{path}: no index of a checkpoint: it has no table 'weight_map' of file names.")
+    shards: dict[str, dict[str, Parameter]] = {}
+    for name, shard in weights.items():
+        if PurePath(shard).name != shard:
+            raise CheckpointError(f"{path}: shard {shard!r} of {name!r} does not lie beside the index.")
+        if shard not in shards:
+            shards[shard] = _of_file(path.parent / shard)
+        if name not in shards[shard]:
+            raise CheckpointError(
+                f"{path}: the index says {shard!r} holds {name!r}, and it does not; they do not match."
+            )
+    return tuple(shards[shard][name] for name, shard in weights.items())
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path} is a directory; give the .safetensors file in it, or the .safetensors.index.json of its shards."
+        )
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file.")
+    if not os.access(path, os.R_OK):
+        raise CheckpointError(f"{path}: no permission to read it.")

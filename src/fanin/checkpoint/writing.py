@@ -1,0 +1,173 @@
+"""Writing a checkpoint while it is drawn.
+
+Some threads share the chunks of a file: each fills one in a buffer of its own and writes it, so that
+drawing and the kernel's copying overlap on any number of cores. A thread that fills while another
+writes, and filling the mapped file directly, were measured and are slower.
+"""
+
+import dataclasses
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+
+from fanin import engines
+from fanin.checkpoint.cuts import Chunk, chunks, most_bytes
+from fanin.checkpoint.header import Placed, header
+from fanin.checkpoint.output import new_file, told
+from fanin.plan import Entry
+from fanin.recipe import Draw, Whole
+
+__all__ = ["Progress", "write"]
+
+Progress = Callable[[int, int], None]
+
+MOST = 2**18  # elements per chunk: one thread fills it in every engine, and it fits a second-level cache
+MOST_THREADS = 8  # each holds a buffer; beyond, they wait for the file
+
+
+def write(
+    path: str | os.PathLike[str],
+    entries: Sequence[Entry],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Write the tensors of a resolved plan to a safetensors file, while they are drawn.
+
+    The file appears under its name when it is complete; whatever happens before, nothing is left
+    behind. The same entries and metadata make the same bytes, on any engine and any number of threads.
+
+    Args:
+        path: of the file.
+        entries: what `Plan.resolve` returned.
+        metadata: texts to store in the file's header, each under a name.
+        overwrite: whether a file of that name is replaced.
+        progress: called with the bytes written so far and in all; on any thread, one call at a time.
+
+    Returns:
+        the size of the file in bytes.
+
+    Memory: buffers of 1 to 8 MiB for each of at most eight threads, whatever the size of the file. A
+    tensor that can only be computed whole needs room for itself, one at a time.
+
+    Raises:
+        CheckpointError: the file exists, has no room, or cannot be written. `errno` is EEXIST, ENOSPC
+            or the system's.
+        DTypeError: an entry's dtype cannot hold its values.
+    """
+    path = Path(path)
+    for entry in entries:
+        entry.recipe.check_dtype(entry.dtype)
+    head, placed = header(entries, metadata)
+    size = placed[-1].stop if placed else len(head)
+    with new_file(path, size, overwrite=overwrite) as temporary:
+        _Writing(path, temporary, size, progress).run(head, placed)
+    return size
+
+
+class _Writing:
+    """The threads that write one file, and how far they are."""
+
+    def __init__(self, path: Path, temporary: Path, size: int, progress: Progress | None) -> None:
+        self.path, self.temporary, self.size, self.progress = path, temporary, size, progress
+        self.written = 0
+        self.lock = threading.Lock()
+        self.stopped = False
+        self.failures: list[BaseException] = []
+
+    def run(self, head: bytes, placed: Sequence[Placed]) -> None:
+        """Write everything."""
+        streamed = [tensor for tensor in placed if tensor.entry.recipe.windowable]
+        elements = sum((tensor.stop - tensor.start) // tensor.entry.dtype.itemsize for tensor in streamed)
+        _, threads = engines.current(elements if elements >= engines.LOAD_FROM else 0)
+        self.chunks = chunks(streamed, MOST)
+        self.room = most_bytes(placed, MOST)
+        workers = [
+            threading.Thread(target=self.work, name=f"fanin-write-{number}")
+            for number in range(1, min(threads, MOST_THREADS, elements // MOST))
+        ]
+        try:
+            with self.open() as file:
+                buffer = np.empty(self.room, np.uint8)
+                self.put(file, 0, memoryview(head))
+                for chunk in self.shared():
+                    self.write(file, buffer, chunk)
+                    if any(isinstance(part.recipe, Draw) and part.recipe.stream for part in chunk.parts):
+                        break  # the engine is loaded, perhaps compiled: by one thread, that an interrupt stops
+                for worker in workers:
+                    worker.start()
+                for tensor in placed:
+                    if not (tensor.entry.recipe.windowable or self.stopped):
+                        for chunk in chunks([_computed(tensor)], MOST):
+                            self.write(file, buffer, chunk)
+                for chunk in self.shared():
+                    self.write(file, buffer, chunk)
+        except BaseException:
+            self.stopped = True
+            raise
+        finally:
+            for worker in workers:
+                if worker.ident is not None:  # it was started
+                    worker.join()
+        if self.failures:
+            raise self.failures[0]
+
+    def work(self) -> None:
+        """Write chunks until there are no more, on a thread of its own."""
+        try:
+            with self.open() as file:
+                buffer = np.empty(self.room, np.uint8)
+                for chunk in self.shared():
+                    self.write(file, buffer, chunk)
+        except BaseException as error:  # raised again in the caller's thread
+            self.failures.append(error)
+            self.stopped = True
+
+    def shared(self) -> Iterator[Chunk]:
+        """The chunks that no other thread has taken."""
+        while not self.stopped:
+            with self.lock:
+                chunk = next(self.chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def open(self) -> FileIO:
+        """The file, with a position of its own."""
+        with told(self.path, self.size):
+            return FileIO(self.temporary, "r+")
+
+    def write(self, file: FileIO, buffer: np.ndarray, chunk: Chunk) -> None:
+        """Fill a chunk and write it."""
+        end = 0
+        for part in chunk.parts:
+            start, end = end, end + math.prod(part.window.shape) * part.dtype.itemsize
+            engines.fill(part.recipe, part.window, buffer[start:end].view(part.dtype).reshape(part.window.shape))
+        self.put(file, chunk.offset, buffer[:end].data)
+
+    def put(self, file: FileIO, offset: int, data: memoryview) -> None:
+        """Write bytes at an offset, all of them, and say so."""
+        with told(self.path, self.size, self.written):
+            file.seek(offset)
+            while data:
+                data = data[file.write(data) :]
+        with self.lock:
+            self.written += file.tell() - offset
+            if self.progress is not None:
+                self.progress(self.written, self.size)
+
+
+def _computed(tensor: Placed) -> Placed:
+    """A tensor that can only be computed whole, computed: its windows are then parts of what there is."""
+    recipe = tensor.entry.recipe
+    assert isinstance(recipe, Whole)
+    values = recipe.compute()
+    return dataclasses.replace(
+        tensor, entry=dataclasses.replace(tensor.entry, recipe=dataclasses.replace(recipe, compute=lambda: values))
+    )
