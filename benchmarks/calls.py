@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 
 import keras
-import numpy as np
 import torch
 
 import fanin
@@ -67,9 +66,3 @@ def imports(rounds: int) -> Iterator[Row]:
     numpy = times.pop("numpy")
     beyond = {name: max(seconds - numpy, 1e-3) for name, seconds in times.items()}
     yield Row("import fanin, beyond NumPy's own", beyond.pop("fanin"), beyond, note=f"NumPy's own {numpy:.3f} s")
-
-
-def touch() -> None:
-    """Load what the first call would."""
-    with fanin.use(engine="numba"):
-        initializers.RandomNormal(seed=7)((8, 8), out=np.ones((8, 8), np.float32))

@@ -15,6 +15,7 @@ import fanin
 from benchmarks.timing import Row, best
 from fanin import initializers
 from fanin.dtypes import resolve
+from fanin.engines import current
 
 ELEMENTS = 2**25
 
@@ -58,8 +59,9 @@ def kept(initializer: Any) -> Callable[[], object]:
     return lambda: np.asarray(initializer((ELEMENTS,)))
 
 
-def fills(rounds: int, threads: int) -> Iterator[Row]:
-    """The memory fill first, then each distribution beside its peers."""
+def fills(rounds: int) -> Iterator[Row]:
+    """The memory fill first, on one and on all threads, then each distribution beside its peers."""
+    _, threads = current(ELEMENTS)
     plain = best({"one": memory(1), "all": memory(threads)}, rounds)
     yield Row("memory fill, 1 thread", plain["one"], elements=ELEMENTS)
     yield Row(f"memory fill, {threads} threads", plain["all"], elements=ELEMENTS)

@@ -4,7 +4,6 @@ Threads, forks, caches that cannot be written, a missing Numba: each is tried in
 with a time limit, so that a hang is a failure.
 """
 
-import itertools
 import os
 import shutil
 import subprocess
@@ -606,17 +605,8 @@ def fill(request: str) -> np.ndarray:
     return out
 
 
-# The identity lists a difference per element; 2**20 rows are listed at a time, several times over.
-TOO_MUCH = {("numpy", "identity"), ("numba", "identity"), ("numba", "one column"), ("numba", "narrow, transposed")}
-
-
-@pytest.mark.parametrize(
-    ("engine", "request_"),
-    [
-        pytest.param(*case, marks=[pytest.mark.xfail(reason="allocates more than 64 MiB")] if case in TOO_MUCH else [])
-        for case in itertools.product(["numpy", "numba"], FILLS)
-    ],
-)
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("request_", FILLS)
 def test_a_fill_allocates_little_beyond_its_output(engine: str, request_: str) -> None:
     """As NumPy counts it; `test_windows` asks the system for the peak of a process."""
     with fanin.use(engine=engine, threads=2):

@@ -102,7 +102,10 @@ def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
 
 
 def _exists(path: Path) -> CheckpointError:
-    return _failure(f"{path} exists, and is left as it is; give another name, or allow to overwrite.", errno.EEXIST)
+    return _failure(
+        f"{path} exists, and is left as it is; give another name, or replace it by --force (overwrite=True).",
+        errno.EEXIST,
+    )
 
 
 def _no_room(path: Path, size: int, found: str) -> CheckpointError:

@@ -9,17 +9,17 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import click
 
 from fanin import __version__, use
 from fanin.dtypes import FLOATS
-from fanin.errors import CheckpointError, EngineError, FaninError, SeedError, SelftestError
+from fanin.errors import CheckpointError, EngineError, FaninError, SelftestError
 from fanin.recipe import check_seed
 from fanin.spec import STREAM
 
@@ -82,48 +82,61 @@ class _Signal(BaseException):
         self.number = number
 
 
+class _Signals:
+    """In a block, SIGINT, SIGTERM and SIGHUP raise where they would just end the process: the first of them, once."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # nohup ignores SIGHUP
+                self.before[number] = signal.signal(number, self.stop)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.number is None:  # else the process is about to end, with the exit code of the first
+            for number, handler in self.before.items():
+                signal.signal(number, handler)
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Raise, unless what was raised before is on its way: a second would disturb the tidying up."""
+        if self.number is None:
+            self.number = number
+            raise _Signal(number)
+
+    def check(self) -> None:
+        """Raise once more what was lost: nothing that a signal raises leaves a callback of LLVM's or a finalizer."""
+        if self.number is not None:
+            raise _Signal(self.number)
+
+
 class _Commands(click.Group):
     """The commands, with one place where errors and signals become messages and exit codes."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _signals():
+            with _Signals() as ctx.obj:
                 return super().invoke(ctx)
         except FaninError as error:
             click.echo(f"fanin: error: {error}", err=True)
             ctx.exit(exit_code(error))
-        except (KeyboardInterrupt, _Signal) as stop:
-            number = stop.number if isinstance(stop, _Signal) else signal.SIGINT
-            click.echo(f"fanin: ended by {signal.Signals(number).name}; nothing was written or changed.", err=True)
-            ctx.exit(128 + number)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Raise at SIGTERM and SIGHUP, as Python does at SIGINT, where they would just end the process."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _Signal(number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores SIGHUP
-    for number in changed:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
+        except _Signal as stop:
+            with contextlib.suppress(OSError):  # a terminal that hung up
+                click.echo(
+                    f"fanin: ended by {signal.Signals(stop.number).name}; no half-written file is left.", err=True
+                )
+            ctx.exit(128 + stop.number)
 
 
 def _seed(ctx: click.Context, param: click.Parameter, text: str) -> int:
-    number: object = text
-    with contextlib.suppress(ValueError):
-        number = int(text, 16 if text[:2].lower() == "0x" else 10)
     try:
-        return check_seed(number)
-    except SeedError as error:
-        raise click.BadParameter(str(error)) from None
+        return check_seed(int(text, 16 if text[:2].lower() == "0x" else 10))
+    except ValueError:  # SeedError among them
+        raise click.BadParameter(
+            f"{text!r} is no integer from 0 to 2**64 - 1; write it in decimal digits, or in hexadecimal after 0x."
+        ) from None
 
 
 def _output(ctx: click.Context, param: click.Parameter, text: str) -> Path:
@@ -154,7 +167,9 @@ def main() -> None:
 @click.option("--threads", type=click.IntRange(min=1), help="Otherwise FANIN_NUM_THREADS, otherwise all cores.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.pass_obj
 def init(
+    signals: _Signals,
     plan: Path,
     output: Path,
     seed: int,
@@ -178,7 +193,10 @@ def init(
         raise click.UsageError(f"{plan} lists no parameters; list them there, or take those of a checkpoint by --like.")
     if like is not None and rules.parameters:
         raise click.UsageError(f"{plan} lists its own parameters, so there is no use for --like; drop one of the two.")
-    entries = rules.resolve(None if like is None else checkpoint.shapes(like), seed=seed, dtype=dtype)
+    parameters = None if like is None else checkpoint.shapes(like)
+    if parameters == ():
+        raise click.UsageError(f"{like} holds no tensors, so there is nothing to write; give another checkpoint.")
+    entries = rules.resolve(parameters, seed=seed, dtype=dtype)
     metadata = {
         "format": "pt",  # what transformers asks for
         "fanin.version": __version__,
@@ -186,7 +204,13 @@ def init(
         "fanin.seed": str(seed),
         "fanin.plan": digest(entries),
     }
-    with use(threads=threads), _bar(output, quiet) as progress:
+    with use(threads=threads), _bar(output, quiet) as shown:
+
+        def progress(written: int, size: int) -> None:
+            signals.check()
+            if shown is not None:
+                shown(written, size)
+
         size = checkpoint.write(output, entries, metadata=metadata, overwrite=force, progress=progress)
     if not quiet:
         seconds = time.perf_counter() - started
@@ -207,7 +231,7 @@ def selftest() -> None:
 
 def _bar(output: Path, quiet: bool) -> contextlib.AbstractContextManager[Callable[[int, int], None] | None]:
     """A progress bar where someone looks."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():  # None where it was closed
         return contextlib.nullcontext()
     from fanin.cli.progress import bar
 

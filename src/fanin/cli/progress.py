@@ -43,10 +43,15 @@ def bar(name: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
         Reason(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(name, total=None, since=time.monotonic())
+    shown = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = shown.add_task(name, total=None, since=time.monotonic())
 
-        def update(written: int, size: int) -> None:
-            shown.update(task, completed=written, total=size, since=time.monotonic())
+    def update(written: int, size: int) -> None:
+        shown.update(task, completed=written, total=size, since=time.monotonic())
 
+    shown.start()
+    try:
         yield update
+    finally:
+        with contextlib.suppress(OSError):  # a terminal that hung up
+            shown.stop()

@@ -18,6 +18,7 @@ import numpy as np
 
 from fanin.engines.rounding import round_array, round_constant
 from fanin.errors import EngineError
+from fanin.layouts import Coordinates
 from fanin.recipe import ConstantValue, Diagonal, Draw, Recipe, Window
 
 __all__ = ["NAMES", "available", "current", "fill", "use"]
@@ -28,6 +29,7 @@ Fill = Callable[[Draw, Window, np.ndarray, int], None]
 
 LOAD_FROM = 2**20  # elements, a call counting as CALL, after which Numba is loaded
 CALL = 2**12
+PLACED = 2**16  # elements placed at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,8 @@ def fill(recipe: Recipe, window: Window, view: np.ndarray) -> None:
     if isinstance(distribution, ConstantValue):
         view[...] = round_constant(distribution.value, view.dtype)
     elif isinstance(distribution, Diagonal):
-        _place(recipe, distribution.value, window, view)
+        view[...] = round_constant(0, view.dtype)
+        _place(recipe.coordinates(window), round_constant(distribution.value, view.dtype), view)
     elif distribution.grid() is None:
         view[...] = round_constant(distribution.bounds()[0], view.dtype)
     else:
@@ -173,13 +176,18 @@ def fill(recipe: Recipe, window: Window, view: np.ndarray) -> None:
         _engine(name)(recipe, window, view, threads)
 
 
-def _place(draw: Draw, value: float, window: Window, view: np.ndarray) -> None:
-    """Write a value where row equals column, zero elsewhere."""
-    view[...] = round_constant(0, view.dtype)
-    coordinates = draw.coordinates(window)
+def _place(coordinates: Coordinates, value: np.ndarray, view: np.ndarray) -> None:
+    """Write a value where row equals column; halved until the differences of a part stay in a cache."""
+    if view.size > PLACED:
+        axis = max(range(view.ndim), key=view.shape.__getitem__)
+        middle = view.shape[axis] // 2
+        for part in (slice(0, middle), slice(middle, view.shape[axis])):
+            box = Window.of(view.shape, (*(slice(None),) * axis, part))
+            _place(coordinates.window(box.start, box.stop), value, view[box.slices])
+        return
     difference = np.array(coordinates.row_start - coordinates.column_start, np.int64)
     for axis, length in enumerate(view.shape):
         step = coordinates.row_steps[axis] - coordinates.column_steps[axis]
         steps = np.arange(length, dtype=np.int64) * step
         difference = difference + steps.reshape((-1,) + (1,) * (view.ndim - axis - 1))
-    view[difference == 0] = round_constant(value, view.dtype)
+    view[difference == 0] = value

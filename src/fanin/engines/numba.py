@@ -16,9 +16,9 @@ from fanin.recipe import Draw, Normal, UniformInterval, Window
 from fanin.spec.grids import Affine, Scaled, Uniform
 
 THREAD_FROM = 2**19  # elements below which a second thread costs more than it brings
-MAX_ROWS = 2**20  # rows listed at a time: 12 MiB of indices
+MAX_ROWS = 2**19  # rows listed at a time: up to 20 MiB of indices while they are made
 SEEN = 2**14  # elements up to which a cut is remembered
-MAX_GROUPS = 2**19  # column groups listed at a time: 18 MiB of indices
+MAX_GROUPS = 2**18  # columns listed at a time: 17 MiB
 
 # How the kernels write a dtype, and as which dtype they see it.
 _CODES = {
