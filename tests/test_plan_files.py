@@ -183,7 +183,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "rule's match": (RULE.replace('"*"', "3"), ["match must be a pattern or a list of patterns, not 3.", "line 3)"]),
     "rule's matches": (RULE.replace('"*"', "['a', 3]"), ["rule 1: match must be a pattern", "(file.toml, line 2)"]),
     "rule's both": (RULE + "regex = 'a'", ["rule 1: a rule has both match and regex", "(file.toml, line 2)"]),
-    "rule's neither": (RULE.replace('match = "*"', ""), ["rule 1: a rule has neither", "(file.toml, line 2)"]),
+    "rule's neither": (RULE.replace('match = "*"', ""), ["rule 1: a rule has none of match", "(file.toml, line 2)"]),
     "rule's regex": ("[[rules]]\nregex = '('\ninitializer = 'zeros'", ["rule 1: the regex '(' cannot be read"]),
     "rule's initializer": ("[[rules]]\nmatch = '*'", ["[[rules]] needs initializer: a text such", "line 1)"]),
     "a number": (RULE.replace('"zeros"', "0.5"), ["initializer must be a text such as", "not 0.5.", "line 4)"]),

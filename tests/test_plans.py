@@ -253,7 +253,7 @@ def test_what_is_no_rule_or_parameter_is_told() -> None:
     [
         (lambda: Rule("*"), ['rule (match "*") has no initializer']),
         (lambda: Rule("*", None), ["has no initializer"]),
-        (lambda: Rule(initializer="zeros"), ["neither match nor regex"]),
+        (lambda: Rule(initializer="zeros"), ["none of match, regex, module and role"]),
         (lambda: Rule("*", "zeros", regex=".*"), ["both match and regex"]),
         (lambda: Rule("", "zeros"), ["match must be a pattern or a list of patterns, not ''"]),
         (lambda: Rule([], "zeros"), ["match must be a pattern"]),

@@ -5,12 +5,32 @@ the functions for custom initializers, `fanin.layouts.fans` the fans, `fanin.use
 and threads.
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from fanin import errors as errors
 from fanin.engines import use as use
-from fanin.plan import Parameter as Parameter
-from fanin.plan import Plan as Plan
-from fanin.plan import Rule as Rule
+
+if TYPE_CHECKING:
+    from fanin.plan import Parameter as Parameter
+    from fanin.plan import Plan as Plan
+    from fanin.plan import Rule as Rule
+    from fanin.plan import defaults as defaults
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Parameter", "Plan", "Rule", "errors", "use"]
+__all__ = ["Parameter", "Plan", "Rule", "defaults", "errors", "use"]
+
+_LATER = dict.fromkeys(["Parameter", "Plan", "Rule", "defaults"], "fanin.plan")  # rooms that are read when needed
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'fanin' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,14 +2,15 @@
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 from safetensors import SafetensorError, safe_open
 
 from fanin.checkpoint.header import CODES
-from fanin.errors import CheckpointError
-from fanin.plan import Parameter
+from fanin.errors import CheckpointError, LogicalNameError, ShapeError
+from fanin.models import Parameter
 
 __all__ = ["shapes"]
 
@@ -24,11 +25,11 @@ def shapes(path: str | os.PathLike[str]) -> tuple[Parameter, ...]:
             whose shards lie beside it.
 
     Returns:
-        one `Parameter` per tensor, in the order of the file or of the index.
+        one `Parameter` per tensor, in the order of their names, or of the index.
 
     Raises:
         CheckpointError: a file is missing, cannot be read, is no such file, or holds a dtype that
-            fanin does not write.
+            fanin does not write, or a tensor that no plan can name.
     """
     path = Path(path)
     if path.suffix == ".json":
@@ -40,7 +41,8 @@ def _of_file(path: Path) -> dict[str, Parameter]:
     _check_file(path)
     try:
         with safe_open(path, framework="numpy") as file:  # "numpy" names the lazy reader; nothing is converted
-            slices = {name: file.get_slice(name) for name in file.offset_keys()}
+            names = file.keys()
+            slices = {name: file.get_slice(name) for name in names}
             found = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
@@ -53,7 +55,10 @@ def _of_file(path: Path) -> dict[str, Parameter]:
                 f"{path}: tensor {name!r} is of dtype {code!r}, which fanin does not write; it writes "
                 f"{', '.join(_NAMES)}."
             )
-    return {name: Parameter(name, shape, _NAMES[code]) for name, (shape, code) in found.items()}
+    try:
+        return {name: Parameter(name, shape, _NAMES[code]) for name, (shape, code) in found.items()}
+    except (LogicalNameError, ShapeError) as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _of_index(path: Path) -> tuple[Parameter, ...]:
@@ -67,10 +72,13 @@ def _of_index(path: Path) -> tuple[Parameter, ...]:
         raise CheckpointError(f"{path}: no index of a checkpoint: it has no table 'weight_map' of file names.")
     shards: dict[str, dict[str, Parameter]] = {}
     for name, shard in weights.items():
-        if PurePath(shard).name != shard:
+        if shard in ("", "..") or PurePath(shard).name != shard:
             raise CheckpointError(f"{path}: shard {shard!r} of {name!r} does not lie beside the index.")
         if shard not in shards:
-            shards[shard] = _of_file(path.parent / shard)
+            try:
+                shards[shard] = _of_file(path.parent / shard)
+            except CheckpointError as error:
+                raise CheckpointError(f"{path} lists a shard that cannot be used. {error}") from None
         if name not in shards[shard]:
             raise CheckpointError(
                 f"{path}: the index says {shard!r} holds {name!r}, and it does not; they do not match."
@@ -79,11 +87,15 @@ def _of_index(path: Path) -> tuple[Parameter, ...]:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:  # a ValueError is of a name that no file can have
+        raise CheckpointError(f"{path} cannot be read: {getattr(error, 'strerror', error)}.") from error
+    if stat.S_ISDIR(mode):
         raise CheckpointError(
             f"{path} is a directory; give the .safetensors file in it, or the .safetensors.index.json of its shards."
         )
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file.")
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(f"{path} is no regular file, and only such a file can be read in parts.")
     if not os.access(path, os.R_OK):
-        raise CheckpointError(f"{path}: no permission to read it.")
+        raise CheckpointError(f"{path} cannot be read: there is no permission to.")

@@ -1,8 +1,9 @@
 """Plans: rules over parameter names, from which every tensor of a model gets its recipe."""
 
+from fanin.models import Parameter
 from fanin.plan.entries import Entry, digest
-from fanin.plan.parameters import Parameter
+from fanin.plan.frameworks import defaults
 from fanin.plan.plans import Plan
 from fanin.plan.rules import Rule
 
-__all__ = ["Entry", "Parameter", "Plan", "Rule", "digest"]
+__all__ = ["Entry", "Parameter", "Plan", "Rule", "defaults", "digest"]

@@ -8,7 +8,7 @@ from functools import partial
 
 from fanin.errors import PlanError
 from fanin.layouts import Shape
-from fanin.plan.parameters import Parameter
+from fanin.models import Parameter
 from fanin.plan.problems import joined, listed, located
 from fanin.plan.rules import Rule
 from fanin.plan.selectors import Selector
@@ -16,6 +16,7 @@ from fanin.plan.selectors import Selector
 __all__ = ["Claim", "claimed", "titled"]
 
 NEAREST = 3  # names that are suggested
+MOST_KINDS = 12  # classes of layers, and roles, that are listed
 COMPARED = 500  # kinds of names, at most, among which they are looked for
 
 
@@ -50,7 +51,7 @@ def claimed(
     left = []
     for parameter in parameters:
         for number, rule in enumerate(rules):
-            captures = rule.captured(parameter.name)
+            captures = rule.claims(parameter)
             if captures is not None:
                 claims.append(Claim(parameter, number, captures))
                 break
@@ -60,11 +61,13 @@ def claimed(
     complaints: list[Callable[[], str]] = []  # not all will be told, and looking for what is near takes time
     for number, (rule, wanted) in enumerate(zip(rules, expected, strict=True)):
         if not counts[number]:
+            if rule.optional:
+                continue
             complaints.append(partial(_idle, number, rules, claims, parameters))
         elif wanted is not None and wanted != counts[number]:
             complaints.append(partial(_unexpected, number, rules, claims, wanted))
-        for selector in rule.selectors if counts[number] and len(rule.selectors) > 1 else ():
-            if not any(selector.match(parameter.name) is not None for parameter in parameters):
+        for selector in rule.selectors if counts[number] and len(rule.selectors) > 1 and not rule.optional else ():
+            if not any(_matches(selector, parameter) for parameter in parameters):
                 complaints.append(partial(_unmatched, number, rule, selector, parameters))
     sections = [_unclaimed(left, rules, len(parameters))] if left else []
     if len(complaints) > 1:
@@ -102,7 +105,7 @@ def _unclaimed(left: Sequence[Parameter], rules: Sequence[Rule], total: int) -> 
 def _idle(number: int, rules: Sequence[Rule], claims: Sequence[Claim], parameters: Sequence[Parameter]) -> str:
     """Say why a rule claims nothing."""
     rule = rules[number]
-    taken = [claim for claim in claims if rule.captured(claim.parameter.name) is not None]
+    taken = [claim for claim in claims if rule.claims(claim.parameter) is not None]
     if taken:
         above = sorted({claim.number for claim in taken})
         names = joined([claim.parameter.name for claim in taken])
@@ -111,12 +114,26 @@ def _idle(number: int, rules: Sequence[Rule], claims: Sequence[Claim], parameter
             f"{joined([titled(n, rules[n]) for n in above])}. The first rule that matches wins: move this one up."
         )
         return located(text, rule.where)
-    return located(f"{titled(number, rule)} matches no parameter. {_near(rule.selectors, parameters)}", rule.where)
+    return located(f"{titled(number, rule)} matches no parameter. {_missed(rule, parameters)}", rule.where)
+
+
+def _matches(selector: Selector, parameter: Parameter) -> bool:
+    return any(name and selector.match(name) is not None for name in (parameter.name, parameter.array))
 
 
 def _unmatched(number: int, rule: Rule, selector: Selector, parameters: Sequence[Parameter]) -> str:
     text = f"{titled(number, rule)}: its pattern {selector.text!r} matches no parameter."
     return located(f"{text} {_near([selector], parameters)}", rule.where)
+
+
+def _missed(rule: Rule, parameters: Sequence[Parameter]) -> str:
+    """Say which of the things that a rule selects by there are."""
+    texts = []
+    for key in ("module", "role"):
+        if getattr(rule, key) is not None:
+            found = sorted({getattr(parameter, key) for parameter in parameters} - {""})
+            texts.append(f"The {key}s here are {joined(found, MOST_KINDS)}." if found else f"No {key}s are known here.")
+    return " ".join([*texts, *([_near(rule.selectors, parameters)] if rule.selectors else [])])
 
 
 def _near(selectors: Sequence[Selector], parameters: Sequence[Parameter]) -> str:
@@ -139,4 +156,4 @@ def _unexpected(number: int, rules: Sequence[Rule], claims: Sequence[Claim], wan
 
 
 def _distance(rule: Rule, name: str) -> int:
-    return min(selector.distance(name) for selector in rule.selectors)
+    return min((selector.distance(name) for selector in rule.selectors), default=len(name))

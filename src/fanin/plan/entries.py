@@ -13,6 +13,7 @@ import numpy as np
 
 from fanin.initializers import Constant, Initializer, serialize
 from fanin.layouts import Layout, Shape
+from fanin.models import Parameter
 from fanin.plan.rules import Rule
 from fanin.recipe import ConstantValue, Diagonal, Draw, Recipe
 from fanin.spec import STREAM
@@ -25,8 +26,7 @@ class Entry:
     """One tensor, resolved: everything that decides its numbers, and the rule that said so.
 
     Attributes:
-        name: of the tensor and of its stream.
-        shape: of the whole array.
+        parameter: the tensor: its name, which is that of its stream, its shape, and where it is.
         dtype: of the array.
         recipe: what `fanin.engines.fill` writes.
         rule: that claimed the tensor.
@@ -35,14 +35,23 @@ class Entry:
         seed: that the initializer draws with.
     """
 
-    name: str
-    shape: Shape
+    parameter: Parameter
     dtype: np.dtype
     recipe: Recipe
     rule: Rule
     initializer: Any
     layout: Layout
     seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of the tensor."""
+        return self.parameter.name
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the whole tensor."""
+        return self.parameter.shape
 
 
 def digest(entries: Iterable[Entry]) -> str:

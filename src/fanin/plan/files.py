@@ -11,7 +11,7 @@ from fanin import dtypes
 from fanin.errors import FaninError, PlanError
 from fanin.expressions import Number
 from fanin.layouts import Layout, as_layout
-from fanin.plan.parameters import Parameter
+from fanin.models import Parameter
 from fanin.plan.positions import Lines
 from fanin.plan.problems import Problems, located
 from fanin.plan.quantities import evaluated, unused
@@ -46,8 +46,11 @@ _PARAMETER = {
 _RULE = {
     "match": ((str, list), "a pattern or a list of patterns"),
     "regex": _TEXT,
+    "module": ((str, list), "a pattern or a list of patterns"),
+    "role": ((str, list), "a pattern or a list of patterns"),
     "initializer": ((str, dict), "a text such as 'he_normal', or a table with class_name and config"),
     "expect": ((int, str), "a count or an expression"),
+    "optional": ((bool,), "true or false"),
     "seed": ((int,), "an integer"),
     "layout": _TEXT,
 }
@@ -175,7 +178,7 @@ class _Reader:
                 near = difflib.get_close_matches(key, keys, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(keys)}."
                 self.problems.add(f"{header} has no key {key!r}{hint}", where)
-            elif isinstance(value, bool) or not isinstance(value, keys[key][0]):
+            elif not isinstance(value, keys[key][0]) or (isinstance(value, bool) and keys[key][0] != (bool,)):
                 shown = repr(value) if len(repr(value)) <= 60 else f"a {type(value).__name__}"
                 self.problems.add(f"{header}: {key} must be {keys[key][1]}, not {shown}.", where)
 

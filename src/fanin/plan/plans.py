@@ -4,16 +4,17 @@ import os
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from fanin import dtypes
+from fanin import dtypes, models
 from fanin.errors import ExpressionError, PlanError
 from fanin.expressions import Number
-from fanin.layouts import Layout, as_layout
+from fanin.layouts import Layout, Shape, as_layout
+from fanin.models import Parameter
+from fanin.plan.application import Only, Progress, apply
 from fanin.plan.claims import claimed, titled
 from fanin.plan.entries import Entry
 from fanin.plan.files import read
-from fanin.plan.parameters import Parameter
 from fanin.plan.problems import Problems
 from fanin.plan.quantities import check_name, evaluated, whole_number
 from fanin.plan.resolution import Settings, resolved
@@ -159,6 +160,43 @@ class Plan:
             )
         settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype)
         return resolved(self.rules, claimed(self.rules, self._expected, asked), settings)
+
+    def apply(
+        self,
+        model: Any,
+        *,
+        seed: int = 0,
+        only: Only = None,
+        shards: Mapping[str, tuple[Shape, Shape]] | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Entry, ...]:
+        """Initialize a model in place: its parameters and the buffers that its checkpoints hold.
+
+        Names are those of the model, without what wrappers (compilation, FSDP, DDP, activation
+        checkpointing) put before them; layouts, roles and fans come from the classes of its layers;
+        packed weights are drawn as the separate ones would be, tied ones once, under their first name.
+        Every process writes what it has of a sharded tensor, in time and memory of that; nothing is
+        communicated. Applying a plan twice is the same as applying it once.
+
+        Args:
+            model: a `torch.nn.Module` on any devices but meta (see `fanin.torch.materialize`).
+            seed: 0 to 2**64 - 1, of all that have no seed of their own.
+            only: which arrays are written: a pattern, a list of patterns, or a function of name and
+                array. The plan has to fit the whole model all the same. None writes all.
+            shards: of plain tensors that are parts of larger ones: by name, the shape of the whole, and
+                the index of the first element in it.
+            progress: called with the elements written so far, and in all.
+
+        Returns:
+            The entries of what was written, in the order of the model.
+
+        Raises:
+            PlanError: the plan does not fit the model; the message names parameters and rules.
+            OutputError: a tensor cannot be written. Nothing has been written where anything of this is raised.
+        """
+        kind = models.kind_of(model)
+        arrays = kind.arrays(model, shards)
+        return apply(lambda parameters: self.resolve(parameters, seed=seed), model, arrays, only, progress)
 
     def _check_captures(self, number: int, rule: Rule, problems: Problems) -> None:
         for name in sorted({name for selector in rule.selectors for name in selector.captures}):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from fanin.errors import ExpressionError
 from fanin.expressions import _CONSTANTS, _FUNCTIONS, Number, evaluate  # the grammar's own names
+from fanin.models.parameters import FACTS
 from fanin.plan.problems import Problems
 
 __all__ = ["check_name", "evaluated", "names_in", "unused", "whole_number"]
@@ -24,7 +25,7 @@ def check_name(name: str) -> str:
     """Say why a name cannot be that of a quantity; nothing where it can."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         return f"{name!r} cannot stand in an expression; use letters, digits and underscores, such as 'n_layer'."
-    if name in _CONSTANTS or name in _FUNCTIONS:
+    if name in _CONSTANTS or name in _FUNCTIONS or name in FACTS:
         return f"{name!r} has a meaning in every expression; use another name."
     return ""
 

@@ -14,9 +14,9 @@ from fanin.initializers import Constant, Initializer, get
 from fanin.initializers.base import RandomInitializer
 from fanin.initializers.custom import custom_recipe
 from fanin.layouts import ARRAY_ORDER, Layout, as_layout
+from fanin.models import Parameter
 from fanin.plan.claims import Claim, titled
 from fanin.plan.entries import Entry
-from fanin.plan.parameters import Parameter
 from fanin.plan.problems import Problems
 from fanin.plan.quantities import names_in
 from fanin.plan.rules import Rule
@@ -101,7 +101,7 @@ class _Maker:
         """
         parameter = claim.parameter
         try:
-            initializer = self.initializer(claim.captures)
+            initializer = self.initializer({**parameter.facts, **claim.captures})
             seed = self.seed(initializer)
             layout = self.layout(parameter, initializer)
             recipe: Recipe
@@ -113,11 +113,11 @@ class _Maker:
             _check_dtype(dtype, recipe, initializer)
         except FaninError as error:
             raise _Unfit(f"but it cannot be made: {error}") from error
-        return Entry(parameter.name, parameter.shape, dtype, recipe, self.rule, initializer, layout, seed)
+        return Entry(parameter, dtype, recipe, self.rule, initializer, layout, seed)
 
-    def initializer(self, captures: Mapping[str, int]) -> Callable[..., Any]:
-        """What the rule stands for, read once for all that capture the same."""
-        used = tuple((name, value) for name, value in captures.items() if name in self.names)
+    def initializer(self, known: Mapping[str, int]) -> Callable[..., Any]:
+        """What the rule stands for, read once for all of which the same is known."""
+        used = tuple(sorted((name, value) for name, value in known.items() if name in self.names))
         if used not in self.made:
             self.made[used] = get(self.rule.initializer, {**self.settings.quantities, **dict(used)})
         return self.made[used]  # type: ignore[no-any-return]  # get's result, and never None

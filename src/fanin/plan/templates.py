@@ -8,7 +8,7 @@ from typing import Any
 
 from fanin.errors import ExpressionError, PlanError
 from fanin.expressions import Number
-from fanin.plan.parameters import Parameter
+from fanin.models import Parameter
 from fanin.plan.quantities import check_name, names_in, whole_number
 from fanin.plan.selectors import filled, placeholders
 

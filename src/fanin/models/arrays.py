@@ -1,0 +1,94 @@
+"""One array of a model: what it is called, what it holds, and which parts of it are here."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fanin import engines
+from fanin.layouts import Shape
+from fanin.models.parameters import Parameter
+from fanin.recipe import Piece, Recipe, Whole, Window
+
+__all__ = ["Array", "Part", "pieces_of", "write"]
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array of a model, and the logical tensors that it holds.
+
+    Attributes:
+        name: of the array, without what wrappers put before it.
+        handle: the model's own object.
+        shape: of the whole array, wherever its shards are.
+        parameters: the tensors that it holds, which cover it.
+        zero_rows: indices on the first axis that are zero whatever is drawn, such as that of padding.
+        offset: of a handle that is one plain shard; None where the handle tells its own place.
+    """
+
+    name: str
+    handle: Any
+    shape: Shape
+    parameters: tuple[Parameter, ...]
+    zero_rows: tuple[int, ...] = ()
+    offset: Shape | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A box of an array that this process has.
+
+    Attributes:
+        window: of the whole array.
+        view: an array or tensor of the window's shape.
+    """
+
+    window: Window
+    view: Any
+
+
+def pieces_of(parameter: Parameter, recipe: Recipe) -> Piece:
+    """Where the tensor of a recipe goes in the array that holds it."""
+    whole = Window.whole(parameter.shape)
+    return Piece(recipe, whole, (whole if parameter.at is None else parameter.at).slices)
+
+
+def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = None, rows: Iterable[int] = ()) -> None:
+    """Write an array: of every piece what lies in the parts, then zeros to some of the rows.
+
+    Args:
+        pieces: what the array is made of.
+        parts: what of it is here.
+        zero: a recipe of zeros of the array's shape.
+        rows: that are zero.
+    """
+    parts = tuple(parts)
+    for piece in pieces:
+        recipe = _computed(piece.recipe) if len(parts) > 1 else piece.recipe
+        for part in parts:
+            _write(recipe, tuple(each.start for each in piece.at), piece.window, part)
+    for row in rows:
+        assert zero is not None
+        for part in parts:
+            start, stop = (row, *part.window.start[1:]), (row + 1, *part.window.stop[1:])
+            _write(zero, (0,) * len(start), Window(start, stop), part)
+
+
+def _write(recipe: Recipe, offset: Shape, window: Window, part: Part) -> None:
+    """Write what a window, moved by an offset, has in common with a part."""
+    first = tuple(a + b for a, b in zip(offset, window.start, strict=True))
+    last = tuple(a + b for a, b in zip(offset, window.stop, strict=True))
+    start = tuple(map(max, first, part.window.start))
+    stop = tuple(map(min, last, part.window.stop))
+    if any(a >= b for a, b in zip(start, stop, strict=True)):
+        return
+    box = Window(*(tuple(a - b for a, b in zip(end, offset, strict=True)) for end in (start, stop)))
+    here = tuple(slice(a - c, b - c) for a, b, c in zip(start, stop, part.window.start, strict=True))
+    engines.fill(recipe, box, part.view[here])
+
+
+def _computed(recipe: Recipe) -> Recipe:
+    """A tensor that can only be computed whole, computed once for all parts."""
+    if not isinstance(recipe, Whole):
+        return recipe
+    values = recipe.compute()
+    return Whole(lambda: values, recipe.shape, recipe.windowable)

@@ -1,0 +1,83 @@
+"""Applying a plan to a model: all of it resolved and checked, then written array by array."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from fanin import models
+from fanin.errors import PlanError
+from fanin.models import Array, Parameter
+from fanin.models.arrays import pieces_of
+from fanin.plan.entries import Entry
+from fanin.plan.problems import joined
+from fanin.plan.selectors import Selector
+
+__all__ = ["Only", "apply", "chosen"]
+
+Only = str | Sequence[str] | Callable[[str, Any], bool] | None
+Progress = Callable[[int, int], None]
+
+
+def apply(
+    resolve: Callable[[Sequence[Parameter]], tuple[Entry, ...]],
+    model: Any,
+    arrays: Sequence[Array],
+    only: Only,
+    progress: Progress | None,
+) -> tuple[Entry, ...]:
+    """Write the arrays of a model.
+
+    Args:
+        resolve: gives every parameter its entry.
+        model: whose arrays these are.
+        arrays: all of the model's.
+        only: which of them are written.
+        progress: called with the elements written so far, and in all.
+
+    Returns:
+        the entries of what was written.
+    """
+    kind = models.kind_of(model)
+    by_name = {entry.name: entry for entry in resolve([p for array in arrays for p in array.parameters])}
+    written = chosen(arrays, only)
+    for array in written:
+        kind.check(array.handle, array.name)
+    before = [id(array.handle) for array in arrays]
+    done, total = 0, sum(math.prod(array.shape) for array in written)
+    for array in written:
+        entries = [by_name[parameter.name] for parameter in array.parameters]
+        kind.write(array, [pieces_of(entry.parameter, entry.recipe) for entry in entries])
+        done += math.prod(array.shape)
+        if progress is not None:
+            progress(done, total)
+    if [id(place) for place in kind.handles(model)] != before:
+        raise PlanError(
+            "the model's tensors were replaced while they were written, by a function in the plan perhaps; the new "
+            "ones are not initialized. Apply the plan to the model as it is now."
+        )
+    return tuple(by_name[parameter.name] for array in written for parameter in array.parameters)
+
+
+def chosen(arrays: Sequence[Array], only: Only) -> list[Array]:
+    """The arrays that `only` means: a pattern, patterns, or a test of name and array; None means all.
+
+    Raises:
+        PlanError: a pattern means none.
+    """
+    if only is None:
+        return list(arrays)
+    if callable(only):
+        return [array for array in arrays if only(array.name, array.handle)]
+    selectors = [Selector.of_pattern(pattern) for pattern in ([only] if isinstance(only, str) else only)]
+    found = {id(selector): [array for array in arrays if _means(selector, array)] for selector in selectors}
+    for selector in selectors:
+        if not found[id(selector)]:
+            near = sorted((array.name for array in arrays), key=selector.distance)
+            raise PlanError(f"only={selector.text!r} means no array; the nearest names are {joined(near)}.")
+    means = {array.name for some in found.values() for array in some}
+    return [array for array in arrays if array.name in means]
+
+
+def _means(selector: Selector, array: Array) -> bool:
+    names: Iterable[str] = (array.name, *(parameter.name for parameter in array.parameters))
+    return any(selector.match(name) is not None for name in names)
