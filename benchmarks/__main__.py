@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import calls, checkpoints, fills
+from benchmarks import calls, checkpoints, fills, models
 from benchmarks.timing import Row
 
 SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
@@ -21,6 +21,8 @@ SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
     "orthogonal": calls.orthogonal,
     "imports": calls.imports,
     "checkpoints": checkpoints.checkpoints,
+    "building": models.building,
+    "materializing": models.materializing,
 }
 
 
