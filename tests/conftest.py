@@ -3,3 +3,4 @@
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton; 0 tests on a CUDA device

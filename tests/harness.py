@@ -21,8 +21,11 @@ CONFIGURATIONS = {
     "numpy, 3 threads": {"engine": "numpy", "threads": 3},
     "numba, 1 thread": {"engine": "numba", "threads": 1},
     "numba, 3 threads": {"engine": "numba", "threads": 3},
+    "torch": {"engine": "torch"},
+    "triton, interpreted": {"engine": "triton"},
 }
 FAST = [name for name in CONFIGURATIONS if name != "reference"]
+SLOW = ["triton, interpreted"]  # some 50 ms a fill, however small
 
 DISTRIBUTIONS: list[Distribution] = [
     UniformInterval(-0.05, 0.05),
@@ -95,6 +98,28 @@ def cases() -> list[Case]:
         if inner.shape != shape:
             result.append(Case(draw, inner, dtype))
     return result
+
+
+def covering() -> list[Case]:
+    """Few of the cases in which any two of distribution, form, dtype and kind of window still meet."""
+    met: set[object] = set()
+    result = []
+    for case in cases()[::11] + cases():
+        parts = (case.draw.distribution, (case.draw.shape, case.draw.layout), case.dtype, case.window == _whole(case))
+        pairs = set(itertools.combinations(enumerate(parts), 2))
+        if pairs - met:
+            met |= pairs
+            result.append(case)
+    return result
+
+
+def _whole(case: Case) -> Window:
+    return Window.whole(case.draw.shape)
+
+
+def cases_for(configuration: str) -> list[Case]:
+    """All cases; for a slow configuration those that cover them."""
+    return covering() if configuration in SLOW else cases()
 
 
 def poisoned(shape: tuple[int, ...], dtype: np.dtype, *, order: str = "C") -> np.ndarray:

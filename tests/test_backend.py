@@ -8,7 +8,7 @@ import pytest
 from harness import assert_same_bits
 
 from fanin import backend, initializers
-from fanin.errors import ArgumentError, SeedError, ShapeError
+from fanin.errors import ArgumentError, LogicalNameError, SeedError, ShapeError
 from fanin.initializers.custom import custom_recipe
 from fanin.recipe import Window
 
@@ -81,9 +81,12 @@ def test_a_thread_shares_a_drawing_only_with_its_context() -> None:
     assert not np.array_equal(results["bare"], results["copied"])
 
 
-def test_a_drawing_needs_a_seed() -> None:
+def test_a_drawing_needs_a_name_and_a_seed() -> None:
     with pytest.raises(SeedError, match="not -1"), backend.drawing("w", -1):
         pass
+    for name in (None, 3, b"w"):
+        with pytest.raises(LogicalNameError, match=f"name must be a text.*not {name!r}"), backend.drawing(name, 1):
+            pass
 
 
 def test_deterministic_functions() -> None:
@@ -94,6 +97,13 @@ def test_deterministic_functions() -> None:
     assert_same_bits(backend.constant([1, 2], shape=(2, 2)), np.array([[1, 2], [1, 2]], np.float32))
     assert_same_bits(backend.eye(2), np.eye(2, dtype=np.float32))
     assert_same_bits(backend.eye((2, 3), "int32"), np.eye(2, 3, dtype=np.int32))
+    assert_same_bits(backend.eye(np.int64(2)), np.eye(2, dtype=np.float32))
+    for size in (2.5, "ab", None, (2, -1), -1, (2, 3, 4)):
+        with pytest.raises(ShapeError, match="shape"):
+            backend.eye(size)
+    for value in (object(), "a", 1j, 10**400, [[1], [1, 2]]):
+        with pytest.raises(ArgumentError, match=r"cast_to_floatx: .* is no array of real numbers"):
+            backend.cast_to_floatx(value)
     assert_same_bits(backend.cast_to_floatx([0.1]), np.array([0.1], np.float32))
     assert backend.floatx() == "float32"
 
@@ -118,6 +128,9 @@ def test_the_recipe_of_a_callable_is_the_same_at_every_computation() -> None:
         (None, ArgumentError, "made 'NoneType' for 'w'"),
         ("text", ArgumentError, "made 'str' for 'w'"),
         (np.zeros((3, 2), complex), ArgumentError, "return an array of real numbers"),
+        (np.full((3, 2), np.nan, np.float16), ArgumentError, "made NaN, infinity or a number beyond float32 for 'w'"),
+        (np.full((3, 2), -np.inf), ArgumentError, "return finite numbers"),
+        (np.full((3, 2), 1e39), ArgumentError, "a number beyond float32"),
     ],
 )
 def test_a_callable_that_returns_something_else_is_told(made: object, error: type[Exception], fragment: str) -> None:

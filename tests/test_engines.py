@@ -110,13 +110,13 @@ def test_a_block_ends_where_it_began() -> None:
 def test_auto_chooses_by_size() -> None:
     with fanin.use(engine="numpy"), fanin.use(engine="auto"):
         assert current(2**24)[0] == "numba"
-    assert set(engines.available()) == set(engines.NAMES) == {"reference", "numpy", "numba"}
+    assert engines.available() == engines.NAMES == ("reference", "numpy", "numba", "torch", "triton")
 
 
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        ({"engine": "cuda"}, "engine='cuda' is no engine; choose one of reference, numpy, numba, or 'auto'"),
+        ({"engine": "cuda"}, "engine='cuda' is no engine; choose one of reference, numpy, numba, torch, triton, or"),
         ({"engine": "NumPy"}, "engine='NumPy' is no engine"),
         ({"engine": ""}, "engine='' is no engine"),
         ({"engine": 3}, "engine=3 is no engine"),
@@ -267,9 +267,10 @@ def requests() -> list[tuple[Initializer, tuple[int, ...], str | None, str]]:
     return [*asked, (kinds[4], *small, "layer.0")]
 
 
-@pytest.mark.parametrize("engine", ["reference", "numpy", "numba", "auto"])
+@pytest.mark.parametrize("engine", ["reference", "numpy", "numba", "torch", "triton", "auto"])
 def test_sixteen_threads_at_once_give_what_one_gives(engine: str) -> None:
-    asked = [r for r in requests() if engine != "reference" or r[1] == (40, 30)]
+    slow = engine in ("reference", "torch", "triton")
+    asked = [request for request in requests() if not slow or request[1] == (40, 30)]
     with fanin.use(engine="numpy", threads=1):
         expected = [kind(shape, layout=layout, name=name) for kind, shape, layout, name in asked]
     found: list[list[np.ndarray]] = [[] for _ in range(16)]
@@ -296,7 +297,7 @@ def test_sixteen_threads_at_once_give_what_one_gives(engine: str) -> None:
             assert_same_bits(array, reference)
             compared += 1
     assert compared == 16 * len(asked)
-    assert len(asked) == (9 if engine == "reference" else 17)
+    assert len(asked) == (9 if slow else 17)
 
 
 def test_sixteen_threads_may_be_the_first_to_need_numba() -> None:
@@ -545,12 +546,12 @@ made = [getattr(initializers, n)() for n in initializers.__all__ if isinstance(g
         and n not in ("Initializer", "Alias", "STFT")]
 print(len(made), all(i((4, 4)).shape == (4, 4) for i in made), initializers.STFT()((4, 1, 3)).shape)
 from fanin import selftest
-print({result.engine for result in selftest.run()} == {"spec", "reference", "numpy"})
+print({result.engine for result in selftest.run()} == {"spec", "reference", "numpy", "torch", "triton"})
 """
     lines = python(code, script=WITHOUT_NUMBA + SCRIPT)
     assert lines == [
         f"{digest()} {digest('v', (301, 401), 'o i')}",
-        "reference numpy numpy False",
+        "reference numpy torch triton numpy False",
         *["engine='numba' is not installed; run: pip install numba"] * 2,
         "15 True (4, 1, 3)",
         "True",
@@ -566,6 +567,125 @@ except fanin.errors.EngineError as error:
 """
     lines = python(code, script=WITHOUT_NUMBA + SCRIPT, FANIN_ENGINE="numba")
     assert lines == ["FANIN_ENGINE='numba' is not installed; run: pip install numba"]
+
+
+# Without torch, Triton or a CUDA device -----------------------------------------------------------
+
+ASK = """
+fanin.use(engine="reference")
+print(*engines.available(), "torch" in sys.modules, "triton" in sys.modules)
+for engine in ("torch", "triton"):
+    try:
+        fanin.use(engine=engine)
+        print("chosen", digest("w", (3, 5)), "torch" in sys.modules)
+    except fanin.errors.EngineError as error:
+        print(error)
+"""
+
+
+def small() -> str:
+    return digest("w", (3, 5))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "interpret", "expected"),
+    [
+        ((), "1", ["reference numpy numba torch triton False False", "chosen {} True", "chosen {} True"]),
+        (
+            ("triton",),
+            "1",
+            [
+                "reference numpy numba torch False False",
+                "chosen {} True",
+                "engine='triton' is not installed; run: pip install triton",
+            ],
+        ),
+        (
+            ("torch", "triton"),
+            "1",
+            [
+                "reference numpy numba False False",
+                "engine='torch' is not installed; run: pip install torch",
+                "engine='triton' is not installed; run: pip install torch triton",
+            ],
+        ),
+        (
+            (),
+            None,
+            [
+                "reference numpy numba torch False False",
+                "chosen {} True",
+                "engine='triton' needs a CUDA device, and finds none; choose 'torch', or 'auto'. To run its kernels on "
+                "the host, slowly, set TRITON_INTERPRET=1 in the environment before Triton is imported.",
+            ],
+        ),
+    ],
+)
+def test_engines_that_cannot_run_say_what_to_do(
+    hidden: tuple[str, ...], interpret: str | None, expected: list[str]
+) -> None:
+    """And looking for them loads neither torch nor Triton."""
+    hide = WITHOUT_NUMBA.replace('("numba", "llvmlite")', repr((*hidden, "nothing")))
+    # no such device, whatever this machine has
+    no_device = "import pathlib; pathlib.Path.exists = lambda path: False\n"
+    lines = python(ASK, script=hide + no_device + SCRIPT, TRITON_INTERPRET=interpret, CUDA_VISIBLE_DEVICES="")
+    assert lines == [line.format(small()) for line in expected]
+
+
+# The Triton kernel, compiled ------------------------------------------------------------------------
+
+COMPILED = r"""
+import collections, itertools, re, sys
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from fanin.engines import triton as engine, triton_kernel as kernel
+from fanin.engines.forms import AFFINE, SCALED, UNIFORM
+
+def compiled(form, name, fast, wide):
+    names = [parameter.name for parameter in kernel.fill.params]
+    tile = dict(ROW_TILE=128, GROUP_TILE=4) if fast == kernel.ROWS else dict(ROW_TILE=4, GROUP_TILE=128)
+    flags = dict(FAST=fast, ROW_OUTER=wide, COLUMN_OUTER=wide or fast == kernel.OUTER, ALIGNED=True, WIDE=wide)
+    constants = engine._format(name) | tile | flags | {"FORM": form}
+    dense = ("column_stride", "row_stride", "column_outer_stride")[fast]
+    constants[dense] = 1
+    signature, attributes = {}, {}
+    for place, each in enumerate(names):
+        if each in constants:
+            signature[each] = "constexpr"
+            continue
+        signature[each] = {"out": f"*i{constants['BITS']}", "knots": "*i32", "unit": "fp32"}.get(each, "i32")
+        if each not in kernel.fill.do_not_specialize and each != "unit":
+            attributes[(place,)] = [["tt.divisibility", 16]]
+    source = ASTSource(kernel.fill, signature, {(names.index(each),): value for each, value in constants.items()},
+                       attributes)
+    options = {"num_warps": engine.WARPS, "enable_fp_fusion": False}
+    return compile(source, target=GPUTarget("cuda", 80, 32), options=options).asm["ptx"]
+
+assert not engine.INTERPRETED
+for form, name, fast, wide in [
+    (UNIFORM, "float32", kernel.COLUMNS, False), (SCALED, "bfloat16", kernel.COLUMNS, False),
+    (AFFINE, "float32", kernel.ROWS, False), (SCALED, "float8_e4m3fn", kernel.OUTER, True),
+    (SCALED, "float64", kernel.COLUMNS, True), (AFFINE, "float16", kernel.ROWS, True),
+]:
+    text = compiled(form, name, fast, wide)
+    count = lambda pattern: len(re.findall(pattern, text))
+    print(form, name, fast, wide, "stores", *sorted(set(re.findall(r"st\.global[.\w]*", text))),
+          "fused", count(r"(?:fma|mad)[.\w]*f(?:32|64)"), "rounded", count(r"mul\.rn\.f32") > 0,
+          "flushed", count(r"\.ftz"), "slow", count(r"(?:mul|div|rem)\.[.\w]*[su]64"))
+"""
+
+
+def test_the_triton_kernel_compiles_for_cuda_without_a_device(tmp_path: Path) -> None:
+    """Runs of memory are stored at once, no float32 product is fused, and no integers of 64 bits are multiplied."""
+    lines = python(COMPILED, script="", TRITON_INTERPRET=None, TRITON_CACHE_DIR=str(tmp_path))
+    assert lines == [
+        "0 float32 0 False stores st.global.v4.b32 fused 0 rounded True flushed 0 slow 0",
+        "1 bfloat16 0 False stores st.global.v4.b32 fused 0 rounded True flushed 0 slow 0",
+        "2 float32 1 False stores st.global.v4.b32 fused 0 rounded True flushed 0 slow 0",
+        "1 float8_e4m3fn 2 True stores st.global.b8 fused 0 rounded True flushed 0 slow 0",
+        "1 float64 0 True stores st.global.v2.b64 fused 0 rounded True flushed 0 slow 0",
+        "2 float16 1 True stores st.global.v2.b32 fused 0 rounded True flushed 0 slow 0",
+    ]
 
 
 # Memory -----------------------------------------------------------------------------------------
@@ -676,7 +796,7 @@ def test_an_engine_is_a_module_with_one_fill() -> None:
         outputs.append(out)
     for out in outputs:
         assert_same_bits(out, outputs[0])
-    assert len(outputs) == 3
+    assert len(outputs) == 5
 
 
 def test_the_expected_digests_are_many() -> None:

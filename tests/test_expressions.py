@@ -3,8 +3,10 @@
 import decimal
 import math
 import time
+from fractions import Fraction
 
 import mpmath
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -211,3 +213,31 @@ def test_texts_that_are_no_calls(text: str, fragment: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         parse_call(text, QUANTITIES)
     assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("quantities", "fragment"),
+    [
+        ([("n", 1)], "quantities are a dict of numbers by name, not"),
+        (3, "quantities are a dict"),
+        ({1: 2}, "quantity 1 is 2; give a number under a name"),
+        ({"n": "2"}, "quantity 'n' is '2'; give a number"),
+        ({"n": None}, "quantity 'n' is None"),
+        ({"n": True}, "quantity 'n' is True"),
+        ({"n": 1j}, "quantity 'n' is 1j"),
+        ({"n": np.ones(2)}, "give a number"),
+        ({"n": Fraction(10**400)}, "beyond float64"),
+        ({"n": math.nan}, "no number"),
+    ],
+)
+def test_quantities_are_numbers_by_name(quantities: object, fragment: str) -> None:
+    for read in (lambda: evaluate("n + 1", quantities), lambda: parse_call("f(n)", quantities)):
+        with pytest.raises(ExpressionError) as caught:
+            read()
+        assert fragment in str(caught.value)
+
+
+def test_quantities_of_numpy_are_python_numbers() -> None:
+    found = evaluate("n * x", {"n": np.int64(3), "x": np.float32(0.5)})
+    assert (found, type(found)) == (1.5, float)
+    assert type(evaluate("n", {"n": np.int64(3)})) is int

@@ -122,3 +122,18 @@ def test_a_tensor_beyond_the_stream_is_named() -> None:
         as_layout(None).coordinates((2**34 + 1,))
     with pytest.raises(LayoutError, match="must be a text"):
         as_layout(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", [None, 3, b"i o", ["i", "o"], np.zeros(2)])
+def test_a_layout_is_read_from_a_text(text: object) -> None:
+    with pytest.raises(LayoutError, match="read from a text such as 'o i"):
+        Layout(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "shape", [None, "ab", b"ab", (2, -1), (2.0, 3), (2, None), {2: 3}, np.ones((2, 2)), (2**40, 2**40)]
+)
+def test_fans_are_of_a_shape(shape: object) -> None:
+    for layout in (None, "i o"):
+        with pytest.raises(ShapeError, match="shape"):
+            fans(shape, layout)  # type: ignore[arg-type]

@@ -238,6 +238,10 @@ def test_configurations_of_keras_2() -> None:
     config = {"scale": 2.0, "mode": "fan_in", "distribution": "normal", "seed": None}
     found = deserialize({"class_name": "VarianceScaling", "config": config})
     assert found == initializers.VarianceScaling(2.0)
+    for name in sorted({cls.__name__ for cls in KERAS_NAMES.values()}):  # tf.keras wrote a dtype, and dropped it
+        cls = getattr(initializers, name)
+        config = {**cls().get_config(), "dtype": "float32"}
+        assert deserialize({"class_name": name, "config": config}) == cls.from_config(config) == cls()
     assert deserialize("zeros") == initializers.Zeros()
     assert deserialize({"class_name": "Zeros"}) == initializers.Zeros()
     assert deserialize(None) is None
@@ -252,6 +256,34 @@ class Mine(initializers.Initializer):
 
     def get_config(self) -> dict[str, float]:
         return {"level": self.level}
+
+
+class Typed(Mine):
+    """One whose dtype is an argument."""
+
+    def __init__(self, level: float, dtype: str = "float32") -> None:
+        super().__init__(level)
+        self.dtype = dtype
+
+
+class Open(Mine):
+    """One that takes whatever comes."""
+
+    def __init__(self, **arguments: object) -> None:
+        self.dtype = arguments["dtype"]
+
+
+def test_a_dtype_reaches_a_class_that_takes_one() -> None:
+    for cls in (Typed, Open):
+        assert cls.from_config({"level": 1.0, "dtype": "float16"}).dtype == "float16"
+    assert Mine.from_config({"level": 1.0, "dtype": "float16"}).level == 1.0
+
+
+@pytest.mark.parametrize("cls", [initializers.HeNormal, initializers.Constant, initializers.STFT])
+@pytest.mark.parametrize("config", [None, [], "seed", 3])
+def test_a_configuration_is_a_dict(cls: type[initializers.Initializer], config: object) -> None:
+    with pytest.raises(ArgumentError, match=f"{cls.__name__}: a configuration is a dict of arguments, not"):
+        cls.from_config(config)  # type: ignore[arg-type]
 
 
 def test_custom_objects() -> None:
@@ -272,16 +304,28 @@ def test_custom_objects() -> None:
         ({"class_name": "Nope"}, UnknownInitializerError, "no initializer is called 'Nope'"),
         ({"class_name": "Ones", "confg": {}}, UnknownInitializerError, "has 'confg', which no initializer has"),
         ({"class_name": "Ones", "config": 3}, UnknownInitializerError, "must be a dict of arguments, not 3"),
+        ({"class_name": "Ones", "config": ""}, UnknownInitializerError, "must be a dict of arguments, not ''"),
+        ({"class_name": "Ones", "config": np.ones(2)}, UnknownInitializerError, "must be a dict of arguments"),
         ({"class_name": "Ones", "module": "mine"}, UnknownInitializerError, "of the module 'mine'"),
         ({"class_name": "Ones", "config": {"value": 1}}, ArgumentError, "Ones: got an unexpected keyword argument"),
         ({"class_name": "HeNormal", "config": {"seed": {"class_name": "SeedGenerator"}}}, SeedError, "SeedGenerator"),
         ({"class_name": "Constant", "config": {"value": {"class_name": "x"}}}, ArgumentError, "serialized value"),
+        ({"class_name": "Constant", "config": {"value": {"class_name": "__numpy__"}}}, ArgumentError, "give a list"),
+        ({"class_name": "Ones", "config": {"dtype": "float32", "value": 1}}, ArgumentError, "argument 'value'"),
     ],
 )
 def test_configurations_that_cannot_be_read(config: object, error: type[Exception], fragment: str) -> None:
     with pytest.raises(error) as caught:
         deserialize(config)  # type: ignore[arg-type]
     assert fragment in str(caught.value)
+
+
+def test_custom_objects_that_are_none() -> None:
+    for custom in (3, [Mine], np.ones(2)):
+        with pytest.raises(UnknownInitializerError, match="custom_objects must be a dict of classes by name"):
+            deserialize({"class_name": "Mine"}, custom)  # type: ignore[arg-type]
+    with pytest.raises(UnknownInitializerError, match="custom_objects has 3 for 'Mine'; give a class or a function"):
+        deserialize({"class_name": "Mine"}, {"Mine": 3})
 
 
 @pytest.mark.parametrize("thing", [max, initializers.HeNormal, 3])

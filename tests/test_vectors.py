@@ -5,6 +5,7 @@ Both checks are shown to fail: one flipped digit in a copy of the vectors is eno
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -128,6 +129,27 @@ def test_the_selftest_prints_the_vector_that_disagrees(
     output = capsys.readouterr().out
     assert "FAILED" in output
     assert wrong in output
+    assert ("(spec)" in output, "engine" in output) == ((False, True) if file == "tensors.txt" else (True, False))
+
+
+@pytest.mark.parametrize(("variable", "value"), [("FANIN_ENGINE", "foo"), ("FANIN_NUM_THREADS", "0")])
+def test_the_selftest_tells_a_bad_environment_in_one_line(variable: str, value: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fanin.selftest"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, variable: value},
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(f"fanin selftest: {variable}='{value}'.*\n", done.stderr)
+
+
+def test_a_disagreement_is_told_whatever_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FANIN_ENGINE", "foo")
+    monkeypatch.setattr(engines, "_settings", None)
+    with pytest.raises(SelftestError, match=r"\(spec\)"):
+        selftest.check_words(flipped(recorded("words.txt")[0]))
 
 
 def test_the_selftest_refuses_an_empty_file(

@@ -1,5 +1,6 @@
 """Law: a window of a tensor is exactly that slice of the whole, and costs the window only."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from harness import FAST, assert_same_bits, poisoned, use
+from harness import FAST, SLOW, assert_same_bits, poisoned, use
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,11 +30,21 @@ def boxes(draw: st.DrawFn) -> tuple[Draw, Window]:
     return Draw(Normal(0.0, 1.0), shape, as_layout(layout), Stream("w", 1)), Window(start, stop)
 
 
-@pytest.mark.parametrize("configuration", ["reference", *FAST])
+@pytest.mark.parametrize("configuration", [name for name in ["reference", *FAST] if name not in SLOW])
 @given(box=boxes())
 @settings(max_examples=150, deadline=None, derandomize=True)
 def test_a_window_is_that_slice_of_the_whole(configuration: str, box: tuple[Draw, Window]) -> None:
-    recipe, window = box
+    check_window(configuration, *box)
+
+
+@pytest.mark.parametrize("configuration", SLOW)
+@given(box=boxes())
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_a_window_is_that_slice_of_the_whole_on_slow_engines(configuration: str, box: tuple[Draw, Window]) -> None:
+    check_window(configuration, *box)
+
+
+def check_window(configuration: str, recipe: Draw, window: Window) -> None:
     with use(configuration):
         whole = poisoned(recipe.shape, np.dtype(np.float32))
         engines.fill(recipe, Window.whole(recipe.shape), whole)
@@ -79,14 +90,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
+REQUESTS = [
+    ((2**20, 2**16), None, (1000, 0), (1003, 2**16)),
+    ((2**16, 2**20), "o i", (0, 1000), (2**16, 1003)),
+    ((2**24, 5), None, (0, 0), (2**23, 5)),
+    ((2**23, 3), "o i", (0, 0), (2**23, 3)),
+]
+SHORTER = [((2**21, 5), None, (0, 0), (2**20, 5)), ((2**20, 3), "o i", (0, 0), (2**20, 3))]
+
+
 @pytest.mark.parametrize(
-    "request_",
+    ("engine", "request_"),
     [
-        ((2**20, 2**16), None, (1000, 0), (1003, 2**16)),
-        ((2**16, 2**20), "o i", (0, 1000), (2**16, 1003)),
-        ((2**24, 5), None, (0, 0), (2**23, 5)),
-        ((2**23, 3), "o i", (0, 0), (2**23, 3)),
+        *itertools.product(["numpy", "numba"], REQUESTS),
+        *itertools.product(["torch"], REQUESTS[:2] + SHORTER),  # 40 times slower, in tiles of the same size
     ],
 )
 def test_memory_is_the_output_plus_64_mib(engine: str, request_: object) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fanin.errors import ArgumentError
 from fanin.initializers import Constant, Identity, Ones, RandomNormal, RandomUniform, TruncatedNormal, Zeros
 from fanin.initializers.base import Seed
 from fanin.initializers.custom import drawing
@@ -116,7 +117,7 @@ def eye(size: int | Sequence[int], dtype: object = None, name: str | None = None
     array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    return Identity()((size, size) if isinstance(size, int) else size, dtype)
+    return Identity()(size if isinstance(size, Sequence | np.ndarray) else (size, size), dtype)
 
 
 def floatx() -> str:
@@ -125,5 +126,12 @@ def floatx() -> str:
 
 
 def cast_to_floatx(x: Any) -> np.ndarray:
-    """Return an array in float32."""
-    return np.asarray(x, dtype=np.float32)
+    """Return an array in float32.
+
+    Raises:
+        ArgumentError: it is no array of real numbers.
+    """
+    try:
+        return np.asarray(x, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # NumPy and torch
+        raise ArgumentError(f"cast_to_floatx: {x!r} is no array of real numbers that NumPy can read.") from None

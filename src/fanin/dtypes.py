@@ -26,32 +26,39 @@ _ALIASES = {"float": "float32", "half": "float16", "double": "float64", "single"
 def resolve(dtype: object) -> np.dtype:
     """Turn a name, a NumPy, ml_dtypes, torch, JAX or Keras dtype, or None, into a NumPy dtype.
 
-    None is float32. Names carry over from any library: ``torch.bfloat16`` is ``"bfloat16"``.
+    None is float32. Names carry over from any library: ``torch.bfloat16`` is ``"bfloat16"``. So do
+    NumPy's short texts, such as ``"f4"``.
 
     Raises:
-        DTypeError: fanin writes no such dtype.
+        DTypeError: fanin writes no such dtype, or it has another byte order than this machine.
+
+    >>> resolve("f2")
+    dtype('float16')
     """
     try:
-        return _resolve(dtype)
-    except TypeError:  # unhashable, so no dtype of any library
+        hash(dtype)
+    except TypeError:  # so it is no dtype of any library
         raise _unknown(dtype) from None
+    return _resolve(dtype)
 
 
 @functools.lru_cache(maxsize=128)
 def _resolve(dtype: object) -> np.dtype:
     if dtype is None:
         return FLOATS["float32"]
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None)
-    if not isinstance(name, str):
-        try:
-            name = np.dtype(dtype).name  # type: ignore[call-overload]  # whatever NumPy can read as a dtype
-        except (TypeError, ValueError):
-            name = str(dtype)
-    name = name.rpartition(".")[2]
+    name = str(dtype if isinstance(dtype, str) else getattr(dtype, "name", dtype)).rpartition(".")[2]
     name = _ALIASES.get(name, name)
-    if name not in _NAMES:
+    if name in _NAMES and not isinstance(dtype, np.dtype):
+        return _NAMES[name]
+    try:
+        read = np.dtype(dtype)  # type: ignore[call-overload]  # whatever NumPy can read as a dtype
+    except (TypeError, ValueError, SyntaxError, Warning):  # texts that NumPy nearly reads raise the last two
+        raise _unknown(dtype) from None
+    if read.name not in _NAMES:
         raise _unknown(dtype)
-    return _NAMES[name]
+    if not read.isnative:
+        raise DTypeError(f"dtype {dtype!r} has another byte order than this machine; give {read.name!r}.")
+    return _NAMES[read.name]
 
 
 def _unknown(dtype: object) -> DTypeError:

@@ -9,6 +9,7 @@ import ast
 import decimal
 import difflib
 import math
+import numbers
 import operator
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, NoReturn
@@ -56,7 +57,7 @@ def evaluate(text: str, quantities: Mapping[str, Number] | None = None) -> Numbe
     >>> evaluate("0.02 / sqrt(2 * n_layer)", {"n_layer": 8})
     0.005
     """
-    reader = _Reader(text, quantities or {})
+    reader = _Reader(text, quantities)
     return reader.number(reader.tree)
 
 
@@ -72,20 +73,20 @@ def parse_call(text: str, quantities: Mapping[str, Number] | None = None) -> Cal
     >>> parse_call("variance_scaling(2 / 3, mode='fan_out')")
     Call(name='variance_scaling', args=(0.6666666666666666,), kwargs={'mode': 'fan_out'})
     """
-    reader = _Reader(text, quantities or {})
+    reader = _Reader(text, quantities)
     return reader.call(reader.tree)
 
 
 class _Reader:
     """Reads the tree of one text."""
 
-    def __init__(self, text: str, quantities: Mapping[str, Number]) -> None:
+    def __init__(self, text: str, quantities: Mapping[str, Number] | None) -> None:
         if not isinstance(text, str):
             raise ExpressionError(f"an expression is a text, not {text!r}.")
         if len(text) > LONGEST_TEXT:
             raise ExpressionError(f"{text[:40]!r}... has {len(text)} characters; write at most {LONGEST_TEXT}.")
         self.text = text
-        self.names = _CONSTANTS | dict(quantities)
+        self.names = _CONSTANTS | _numbers(quantities)
         # One line, so that the parser's columns are positions in the text.
         self.line = "".join(" " if character.isspace() else character for character in text)
         self.indent = len(self.line) - len(self.line.lstrip())
@@ -190,6 +191,21 @@ class _Reader:
                 self.depth -= 1
                 return values
         return self.number(node)
+
+
+def _numbers(quantities: Mapping[str, Number] | None) -> dict[str, Number]:
+    """Read quantities as Python's own numbers."""
+    if not (quantities is None or isinstance(quantities, Mapping)):
+        raise ExpressionError(f"quantities are a dict of numbers by name, not {quantities!r}.")
+    read: dict[str, Number] = {}
+    for name, value in (quantities or {}).items():
+        if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise ExpressionError(f"quantity {name!r} is {value!r}; give a number under a name.")
+        try:
+            read[name] = int(value) if isinstance(value, numbers.Integral) else float(value)
+        except OverflowError:
+            raise ExpressionError(f"quantity {name!r} is {value!r}, which is beyond float64.") from None
+    return read
 
 
 def _power(base: Number, exponent: Number) -> Number:

@@ -17,10 +17,11 @@ The layout decides both the fans and, through rows and columns, the numbers (doc
 
 import functools
 import math
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fanin.errors import LayoutError, ShapeError
 
@@ -33,6 +34,32 @@ MAX_COLUMNS = 2**34  # a counter word addresses four columns
 
 _TOKEN = re.compile(r"(?P<many>\*?)(?P<flip>~?)(?P<role>[bkio])(?P<order>\d*)(?:/(?P<groups>\d+))?")
 _ROLES = {"b": "batch", "k": "window", "i": "input", "o": "output"}
+
+
+def check_shape(shape: Any) -> Shape:
+    """Turn dimensions, or one dimension, into a tuple of ints.
+
+    Raises:
+        ShapeError: a dimension is negative, fractional or no integer, or the tensor has 2**63 elements.
+    """
+    try:
+        dimensions = (shape,) if isinstance(shape, str | bytes | bytearray | Mapping | Set) else tuple(shape)
+    except TypeError:  # not to be iterated: one dimension, if anything
+        dimensions = (shape,)
+    result = []
+    for dimension in dimensions:
+        try:
+            length = operator.index(dimension)
+        except TypeError:
+            raise ShapeError(
+                f"shape {shape!r}: dimension {dimension!r} is not an integer; give a tuple of non-negative integers."
+            ) from None
+        if isinstance(dimension, bool) or length < 0:
+            raise ShapeError(f"shape {shape!r}: dimension {dimension!r} is not a non-negative integer.")
+        result.append(length)
+    if max(result, default=0) >= 2**63 or math.prod(result) >= 2**63:
+        raise ShapeError(f"shape {shape!r} has 2**63 elements or more, which no array can hold.")
+    return tuple(result)
 
 
 class Fans(NamedTuple):
@@ -92,6 +119,8 @@ class Layout:
 
     @functools.cached_property
     def _axes(self) -> tuple[tuple[bool, _Axis], ...]:
+        if not isinstance(self.text, str):
+            raise LayoutError(f"a Layout is read from a text such as 'o i *k', not {self.text!r}.")
         axes = []
         for token in self.text.split():
             match = _TOKEN.fullmatch(token)
@@ -205,13 +234,14 @@ def fans(shape: Sequence[int], layout: "Layout | str | None" = None) -> Fans:
 
     Raises:
         LayoutError: the layout cannot be read or does not fit the shape.
+        ShapeError: the shape is not of non-negative integers.
 
     >>> fans((64, 32, 3, 3), "o i *k")  # torch.nn.Conv2d(32, 64, 3)
     Fans(fan_in=288, fan_out=576)
     >>> fans((64, 1, 3, 3), "o/64 i *k")  # the same, depthwise
     Fans(fan_in=9, fan_out=9)
     """
-    return as_layout(layout).fans(tuple(shape))
+    return as_layout(layout).fans(check_shape(shape))
 
 
 def as_layout(layout: "Layout | str | None") -> Layout:

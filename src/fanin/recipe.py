@@ -7,14 +7,14 @@ every law; a `Whole` needs the whole tensor at once, is computed on the host and
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from fanin.dtypes import FLOATS
-from fanin.errors import ArgumentError, DTypeError, SeedError, ShapeError, WindowError
-from fanin.layouts import ARRAY_ORDER, Coordinates, Layout, Shape
+from fanin.errors import ArgumentError, DTypeError, SeedError, WindowError
+from fanin.layouts import ARRAY_ORDER, Coordinates, Layout, Shape, check_shape
 from fanin.spec import FORMATS, identity
 from fanin.spec.grids import (
     GREATEST_BOUND,
@@ -48,29 +48,6 @@ __all__ = [
 Grid = Uniform | Scaled | Affine
 
 _FLOAT32_MAX = FORMATS["float32"].greatest
-
-
-def check_shape(shape: object) -> Shape:
-    """Turn a sequence of dimensions, or one dimension, into a tuple of ints.
-
-    Raises:
-        ShapeError: a dimension is negative, fractional or no integer, or the tensor has 2**63 elements.
-    """
-    dimensions = shape if isinstance(shape, Sequence | np.ndarray) and not isinstance(shape, str) else (shape,)
-    result = []
-    for dimension in dimensions:
-        try:
-            length = operator.index(dimension)  # type: ignore[arg-type]  # refusing what has no __index__ is the point
-        except TypeError:
-            raise ShapeError(
-                f"shape {shape!r}: dimension {dimension!r} is not an integer; give a tuple of non-negative integers."
-            ) from None
-        if isinstance(dimension, bool) or length < 0:
-            raise ShapeError(f"shape {shape!r}: dimension {dimension!r} is not a non-negative integer.")
-        result.append(length)
-    if max(result, default=0) >= 2**63 or math.prod(result) >= 2**63:
-        raise ShapeError(f"shape {shape!r} has 2**63 elements or more, which no array can hold.")
-    return tuple(result)
 
 
 def check_seed(seed: object) -> int:
@@ -172,7 +149,8 @@ class Normal:
             raise ArgumentError(f"stddev must be at least 0, not {self.stddev!r}.")
         if not self.lower < self.upper:
             raise ArgumentError(f"lower must be below upper: got lower={self.lower!r}, upper={self.upper!r}.")
-        low, high = float(np.float32(self.lower)), float(np.float32(self.upper))
+        with np.errstate(over="ignore"):  # a bound that far is as good as none
+            low, high = float(np.float32(self.lower)), float(np.float32(self.upper))
         if -low >= GREATEST_NORMAL / 2**27 and high >= GREATEST_NORMAL / 2**27:
             low, high = -math.inf, math.inf
         if low > GREATEST_BOUND or high < -GREATEST_BOUND or high - low < LEAST_SPAN:
@@ -259,15 +237,17 @@ class Window:
         given += (slice(None),) * (len(shape) - len(given))
         starts, stops = [], []
         for axis, (item, length) in enumerate(zip(given, shape, strict=True)):
-            if not isinstance(item, slice) or item.step not in (None, 1):
-                raise WindowError(
-                    f"window {slices!r}: axis {axis} is {item!r}; give a slice(start, stop) without a step."
-                )
             try:
+                if not isinstance(item, slice) or not (item.step is None or operator.index(item.step) == 1):
+                    raise WindowError(
+                        f"window {slices!r}: axis {axis} is {item!r}; give a slice(start, stop) without a step."
+                    )
                 start = 0 if item.start is None else operator.index(item.start)
                 stop = length if item.stop is None else operator.index(item.stop)
             except TypeError:
-                raise WindowError(f"window {slices!r}: axis {axis} has bounds that are no integers.") from None
+                raise WindowError(
+                    f"window {slices!r}: axis {axis} has bounds that are no integers; give a slice(start, stop)."
+                ) from None
             if not 0 <= start <= stop <= length:
                 raise WindowError(
                     f"window {slices!r}: axis {axis} asks for {start}:{stop} of {length} elements. Windows do not wrap "
@@ -314,7 +294,8 @@ class Draw:
         """Refuse a dtype that cannot hold the values.
 
         Raises:
-            DTypeError: integers for a random draw, or a range beyond the dtype's greatest value.
+            DTypeError: integers for a random draw, a constant that is no such integer, or a range beyond
+            the dtype's greatest value.
         """
         check_range(self.distribution, dtype)
 
@@ -325,6 +306,10 @@ def check_range(distribution: Distribution, dtype: np.dtype) -> None:
     if dtype.name not in FORMATS:
         if isinstance(distribution, UniformInterval | Normal):
             raise DTypeError(f"{dtype.name} cannot hold random values; use one of {', '.join(FLOATS)}.")
+        if not _is_integer(distribution.value, dtype):
+            raise DTypeError(
+                f"{dtype.name} cannot hold {distribution.value!r}; use a floating-point dtype or an integer in range."
+            )
         return
     low, high = distribution.bounds()
     greatest = FORMATS[dtype.name].greatest
@@ -335,12 +320,22 @@ def check_range(distribution: Distribution, dtype: np.dtype) -> None:
         )
 
 
+def _is_integer(value: float | int | bool, dtype: np.dtype) -> bool:
+    if value != int(value):
+        return False
+    if dtype.kind == "b":
+        return value in (0, 1)
+    info = np.iinfo(dtype)
+    return bool(info.min <= value <= info.max)
+
+
 @dataclass(frozen=True, slots=True)
 class Whole:
     """A tensor that is computed at once, on the host.
 
     Attributes:
-        compute: returns the whole array in its array order, before the rounding to the target dtype.
+        compute: returns the whole array in its array order, before the rounding to the target dtype. What
+            is computed has been rounded to float32, or is of integers; constants are known in float64.
         shape: of the whole array.
         windowable: whether a window costs only the window.
     """

@@ -18,7 +18,7 @@ from fanin import engines
 from fanin.dtypes import resolve
 from fanin.engines.rounding import round_constant
 from fanin.engines.tables import table
-from fanin.errors import SelftestError
+from fanin.errors import FaninError, SelftestError
 from fanin.layouts import as_layout
 from fanin.recipe import ConstantValue, Diagonal, Distribution, Draw, Normal, Stream, UniformInterval, Window
 from fanin.spec import from_bits, identity, join_name, normal, words
@@ -149,7 +149,8 @@ def check_tensor(line: str) -> None:
     poison = np.full(math.prod(window.shape) * dtype.itemsize, 0xA5, np.uint8)
     view = poison.view(dtype).reshape(window.shape)
     engines.fill(draw, window, view)
-    _agree(line, view.tobytes().hex(), vector["hex"])
+    name, threads = engines.current(view.size)
+    _agree(line, view.tobytes().hex(), vector["hex"], f"engine {name}, {threads} threads")
 
 
 def _bounds(vector: dict[str, float | None]) -> tuple[float, float]:
@@ -158,12 +159,10 @@ def _bounds(vector: dict[str, float | None]) -> tuple[float, float]:
     return tidy.lower, tidy.upper
 
 
-def _agree(line: str, found: object, recorded: object) -> None:
+def _agree(line: str, found: object, recorded: object, by: str = "spec") -> None:
     if found != recorded:
-        name, threads = engines.current(0)
         raise SelftestError(
-            f"this machine does not write the stream: found {found!r}, recorded {recorded!r} (engine {name}, "
-            f"{threads} threads). The vector: {line}"
+            f"this machine does not write the stream: found {found!r}, recorded {recorded!r} ({by}). The vector: {line}"
         )
 
 
@@ -177,7 +176,11 @@ _CHECKS: dict[str, Callable[[str], None]] = {
 
 
 def main() -> int:
-    """Run the self-test and print what agreed; returns an exit code."""
+    """Run the self-test and print what agreed; returns an exit code.
+
+    Raises:
+        EngineError: the environment asks for an engine or a number of threads that there is not.
+    """
     started = time.perf_counter()
     try:
         results = run()
@@ -191,4 +194,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except FaninError as error:  # of the environment; the command line has exit codes for these
+        raise SystemExit(f"fanin selftest: {error}") from None

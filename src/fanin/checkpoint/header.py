@@ -27,6 +27,7 @@ _ORDERED = {
 }  # fmt: skip
 CODES: dict[np.dtype, str] = {resolve(name): code for name, code in _ORDERED.items()}
 _RANKS = {dtype: rank for rank, dtype in enumerate(CODES)}
+_METADATA = "__metadata__"
 _ALIGNMENT = 8
 _GREATEST = 100_000_000  # bytes; readers refuse longer headers
 
@@ -48,11 +49,11 @@ def header(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> tupl
             so many entries that no reader would take the header.
     """
     ordered = sorted(entries, key=lambda entry: (_RANKS[entry.dtype], entry.name))
-    fields: dict[str, object] = {} if metadata is None else {"__metadata__": _checked(metadata)}
+    fields: dict[str, object] = {} if metadata is None else {_METADATA: _checked(metadata)}
     offsets = [0]
     for entry in ordered:
-        if entry.name in fields:
-            why = "is a name that the format keeps for itself" if entry.name == "__metadata__" else "comes twice"
+        if entry.name == _METADATA or entry.name in fields:
+            why = "is a name that the format keeps for itself" if entry.name == _METADATA else "comes twice"
             raise CheckpointError(f"tensor {entry.name!r} {why}; give every tensor a name of its own.")
         offsets.append(offsets[-1] + math.prod(entry.shape) * entry.dtype.itemsize)
         fields[entry.name] = {"dtype": CODES[entry.dtype], "shape": entry.shape, "data_offsets": offsets[-2:]}

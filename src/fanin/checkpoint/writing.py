@@ -9,7 +9,7 @@ import dataclasses
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 
@@ -32,7 +32,7 @@ MOST_THREADS = 8  # each holds a buffer; beyond, they wait for the file
 
 def write(
     path: str | os.PathLike[str],
-    entries: Sequence[Entry],
+    entries: Iterable[Entry],
     *,
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = False,
@@ -61,7 +61,7 @@ def write(
             or the system's.
         DTypeError: an entry's dtype cannot hold its values.
     """
-    path = Path(path)
+    path, entries = Path(path), tuple(entries)
     for entry in entries:
         entry.recipe.check_dtype(entry.dtype)
     head, placed = header(entries, metadata)

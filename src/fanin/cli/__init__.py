@@ -96,9 +96,9 @@ class _Signals:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.number is None:  # else the process is about to end, with the exit code of the first
-            for number, handler in self.before.items():
-                signal.signal(number, handler)
+        for number, handler in self.before.items():
+            # After one, the process is about to end, and no other may change its exit code.
+            signal.signal(number, handler if self.number is None else signal.SIG_IGN)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Raise, unless what was raised before is on its way: a second would disturb the tidying up."""
@@ -123,10 +123,9 @@ class _Commands(click.Group):
             click.echo(f"fanin: error: {error}", err=True)
             ctx.exit(exit_code(error))
         except _Signal as stop:
+            name = signal.Signals(stop.number).name
             with contextlib.suppress(OSError):  # a terminal that hung up
-                click.echo(
-                    f"fanin: ended by {signal.Signals(stop.number).name}; no half-written file is left.", err=True
-                )
+                click.echo(f"fanin: ended by {name}; no half-written file is left.", err=True)
             ctx.exit(128 + stop.number)
 
 
@@ -181,8 +180,9 @@ def init(
 ) -> None:
     """Write the weights of a model, by a plan, to a file.
 
-    PLAN is a TOML file of rules, the output a safetensors file. No framework is needed. The same plan,
-    seed and dtype make the same file, anywhere.
+    PLAN is a TOML file of rules, the output a safetensors file. No framework is needed. One version of
+    fanin, plan, seed, dtype and list of tensors make the same file, anywhere; only in tensors that are
+    computed whole (orthogonal, stft) may a few last bits differ.
     """
     from fanin import checkpoint
     from fanin.plan import Plan, digest

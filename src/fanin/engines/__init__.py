@@ -2,7 +2,8 @@
 
 An engine is a module with one function, ``fill(draw, window, view, threads)``. `NAMES` lists them;
 each is imported on first use. Without a choice, small draws use NumPy and large ones Numba, once
-the time that it saves outweighs that of loading it.
+the time that it saves outweighs that of loading it; memory that the host cannot reach is written by
+Triton on CUDA, and by torch on any other device.
 """
 
 import functools
@@ -12,24 +13,32 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fanin.engines.diagonals import place
 from fanin.engines.rounding import round_array, round_constant
+from fanin.engines.tensors import DeviceArray, array_over, dtype_of, mark_written
 from fanin.errors import EngineError
-from fanin.layouts import Coordinates
 from fanin.recipe import ConstantValue, Diagonal, Draw, Recipe, Window
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["NAMES", "available", "current", "fill", "use"]
 
-NAMES = ("reference", "numpy", "numba")
+NAMES = ("reference", "numpy", "numba", "torch", "triton")
 
-Fill = Callable[[Draw, Window, np.ndarray, int], None]
+_PACKAGES = {"numba": ("numba",), "torch": ("torch",), "triton": ("torch", "triton")}  # what an engine needs
+_ON_DEVICES = ("torch", "triton")  # engines that write memory that the host cannot reach
+
+Fill = Callable[[Draw, Window, Any, int], None]  # the view: an array, and for those two also a tensor
 
 LOAD_FROM = 2**20  # elements, a call counting as CALL, after which Numba is loaded
 CALL = 2**12
-PLACED = 2**16  # elements placed at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +109,14 @@ def _check_engine(engine: str, source: str) -> str | None:
         return None
     if engine not in NAMES:
         raise EngineError(f"{source}={engine!r} is no engine; choose one of {', '.join(NAMES)}, or 'auto'.")
-    if engine not in available():
-        raise EngineError(f"{source}={engine!r} is not installed; run: pip install {engine}")
+    missing = [package for package in _PACKAGES.get(engine, ()) if not _is_installed(package)]
+    if missing:
+        raise EngineError(f"{source}={engine!r} is not installed; run: pip install {' '.join(missing)}")
+    if engine == "triton" and not _can_run_triton():
+        raise EngineError(
+            f"{source}='triton' needs a CUDA device, and finds none; choose 'torch', or 'auto'. To run its kernels on "
+            f"the host, slowly, set TRITON_INTERPRET=1 in the environment before Triton is imported."
+        )
     return engine
 
 
@@ -115,10 +130,28 @@ def _check_threads(threads: object, source: str) -> int:
     return count
 
 
-@functools.cache
 def available() -> tuple[str, ...]:
     """The engines that can run here."""
-    return tuple(name for name in NAMES if name != "numba" or importlib.util.find_spec("numba") is not None)
+    return tuple(
+        name
+        for name in NAMES
+        if all(map(_is_installed, _PACKAGES.get(name, ()))) and (name != "triton" or _can_run_triton())
+    )
+
+
+@functools.cache
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _can_run_triton() -> bool:
+    """Whether there is a CUDA device, or Triton interprets; torch is not loaded in order to ask it."""
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return bool(torch.cuda.is_available())
+    return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))  # Linux, WSL; ROCm
 
 
 def current(elements: int) -> tuple[str, int]:
@@ -132,7 +165,7 @@ def _automatic(elements: int) -> str:
     if "fanin.engines.numba" in sys.modules:
         return "numba"
     _drawn += elements + CALL
-    return "numba" if _drawn >= LOAD_FROM and "numba" in available() else "numpy"
+    return "numba" if _drawn >= LOAD_FROM and _is_installed("numba") else "numpy"
 
 
 @functools.cache
@@ -146,18 +179,29 @@ def _engine(name: str) -> Fill:
     return function
 
 
-def fill(recipe: Recipe, window: Window, view: np.ndarray) -> None:
-    """Write a window of a recipe into an array.
+def fill(recipe: Recipe, window: Window, view: "np.ndarray | torch.Tensor") -> None:
+    """Write a window of a recipe into an array or a tensor.
 
     Args:
         recipe: what to write.
         window: which part of it.
-        view: a writable array of the window's shape, of any strides, in the target dtype.
+        view: a writable array of the window's shape, of any strides, in the target dtype; or such a
+            tensor of torch, on any device. A tensor in host memory is written in place by the same
+            engines as an array.
 
     Raises:
         DTypeError: the dtype cannot hold the values.
+        OutputError: a tensor is on the meta device, which has no memory.
     """
-    recipe.check_dtype(view.dtype)
+    recipe.check_dtype(dtype_of(view))
+    if isinstance(view, np.ndarray):
+        _write(recipe, window, view)
+    else:
+        _write(recipe, window, array_over(view))
+        mark_written(view)
+
+
+def _write(recipe: Recipe, window: Window, view: np.ndarray | DeviceArray) -> None:
     if not view.size:
         return
     if not isinstance(recipe, Draw):
@@ -168,26 +212,25 @@ def fill(recipe: Recipe, window: Window, view: np.ndarray) -> None:
         view[...] = round_constant(distribution.value, view.dtype)
     elif isinstance(distribution, Diagonal):
         view[...] = round_constant(0, view.dtype)
-        _place(recipe.coordinates(window), round_constant(distribution.value, view.dtype), view)
+        place(recipe.coordinates(window), round_constant(distribution.value, view.dtype), view)
     elif distribution.grid() is None:
         view[...] = round_constant(distribution.bounds()[0], view.dtype)
-    else:
+    elif isinstance(view, np.ndarray):
         name, threads = current(view.size)
         _engine(name)(recipe, window, view, threads)
+    else:
+        _draw_on_device(recipe, window, view)
 
 
-def _place(coordinates: Coordinates, value: np.ndarray, view: np.ndarray) -> None:
-    """Write a value where row equals column; halved until the differences of a part stay in a cache."""
-    if view.size > PLACED:
-        axis = max(range(view.ndim), key=view.shape.__getitem__)
-        middle = view.shape[axis] // 2
-        for part in (slice(0, middle), slice(middle, view.shape[axis])):
-            box = Window.of(view.shape, (*(slice(None),) * axis, part))
-            _place(coordinates.window(box.start, box.stop), value, view[box.slices])
+def _draw_on_device(draw: Draw, window: Window, view: DeviceArray) -> None:
+    """Draw where the memory is; by an engine of the host, where one was chosen, there and then copied."""
+    chosen = _current_settings().engine
+    if chosen is None:
+        chosen = "triton" if view.tensor.is_cuda and "triton" in available() else "torch"
+    threads = current(view.size)[1]
+    if chosen in _ON_DEVICES:
+        _engine(chosen)(draw, window, view.tensor, threads)
         return
-    difference = np.array(coordinates.row_start - coordinates.column_start, np.int64)
-    for axis, length in enumerate(view.shape):
-        step = coordinates.row_steps[axis] - coordinates.column_steps[axis]
-        steps = np.arange(length, dtype=np.int64) * step
-        difference = difference + steps.reshape((-1,) + (1,) * (view.ndim - axis - 1))
-    view[difference == 0] = value
+    drawn = np.empty(view.shape, view.dtype)
+    _engine(chosen)(draw, window, drawn, threads)
+    view[...] = drawn

@@ -16,13 +16,13 @@ from numba.core.caching import FunctionCache
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.extending import intrinsic
 
+from fanin.engines.forms import AFFINE, UNIFORM
 from fanin.spec.philox import INCREMENTS, MULTIPLIERS, ROUNDS
 
 BLOCKS = 64  # per buffer: with the busy part of a table, they stay in a first-level cache
 LANES = 4
 VALUES = BLOCKS * LANES
 
-UNIFORM, SCALED, AFFINE = range(3)
 FLOAT, FLOAT16, BFLOAT16, E4M3FN, E5M2 = range(5)
 
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])

@@ -1,19 +1,18 @@
 """The compiled engine: all cores, any strides, every dtype written directly."""
 
 import functools
-import math
 import threading
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from fanin.dtypes import FLOATS
 from fanin.engines import kernels
+from fanin.engines.forms import form_of
+from fanin.engines.geometry import axes, flatten, is_regular, listed, parts
 from fanin.engines.tables import table
 from fanin.layouts import Coordinates
 from fanin.recipe import Draw, Normal, UniformInterval, Window
-from fanin.spec.grids import Affine, Scaled, Uniform
 
 THREAD_FROM = 2**19  # elements below which a second thread costs more than it brings
 MAX_ROWS = 2**19  # rows listed at a time: up to 20 MiB of indices while they are made
@@ -35,23 +34,17 @@ _CODES = {
 _Job = tuple[Callable[..., None], int, int, tuple[object, ...]]
 
 
-class _Axis(NamedTuple):
-    length: int
-    stride: int  # of the output, in elements
-    step: int  # of the logical row or column
-
-
 def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
     """Write a window of a draw into an array of its shape."""
     assert draw.stream is not None
     code, carrier = _CODES[view.dtype]
-    if any(stride % view.itemsize for stride in view.strides) or not view.flags.aligned:
+    if not is_regular(view):
         whole = np.empty(view.shape, view.dtype)
         fill(draw, window, whole, threads)
         view[...] = whole
         return
     coordinates = draw.coordinates(window)
-    flat, coordinates, strides = _flatten(view.view(carrier), coordinates)
+    flat, coordinates, strides = flatten(view.view(carrier), coordinates)
     key, upper = draw.stream.words()
     arguments = (*_words32(key), *_words32(upper), *_arguments(draw.distribution))
     for kernel, units, elements, geometry in (_seen_jobs if view.size <= SEEN else _jobs)(coordinates, strides):
@@ -60,17 +53,17 @@ def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
 
 def _jobs(coordinates: Coordinates, strides: tuple[int, ...]) -> Iterator[_Job]:
     """Cut a fill into calls of kernels."""
-    rows = _axes(coordinates.shape, strides, coordinates.row_steps)
-    columns = _axes(coordinates.shape, strides, coordinates.column_steps)
-    for row_start, row_offset, row_axes in _parts(rows, coordinates.row_start, MAX_ROWS):
-        numbers, offsets = _listed(row_axes, row_start, row_offset)
+    rows = axes(coordinates.shape, strides, coordinates.row_steps)
+    columns = axes(coordinates.shape, strides, coordinates.column_steps)
+    for row_start, row_offset, row_axes in parts(rows, coordinates.row_start, MAX_ROWS):
+        numbers, offsets = listed(row_axes, row_start, row_offset)
         if len(columns) == 1 and columns[0].stride == columns[0].step == 1 and columns[0].length >= kernels.LANES:
             start, length = coordinates.column_start, columns[0].length
             units = len(numbers) * (-(-(start + length) // kernels.LANES) - start // kernels.LANES)
             yield kernels.along, units, units * kernels.LANES, (numbers.astype(np.uint32), offsets, start, length)
             continue
-        for column_start, column_offset, column_axes in _parts(columns, coordinates.column_start, MAX_GROUPS):
-            groups, group_offsets = _groups(*_listed(column_axes, column_start, column_offset))
+        for column_start, column_offset, column_axes in parts(columns, coordinates.column_start, MAX_GROUPS):
+            groups, group_offsets = _groups(*listed(column_axes, column_start, column_offset))
             order = np.argsort(offsets, kind="stable")
             units = len(groups) * -(-len(numbers) // kernels.BLOCKS)
             geometry = numbers[order].astype(np.uint32), offsets[order], groups, group_offsets
@@ -81,67 +74,6 @@ def _jobs(coordinates: Coordinates, strides: tuple[int, ...]) -> Iterator[_Job]:
 def _seen_jobs(coordinates: Coordinates, strides: tuple[int, ...]) -> list[_Job]:
     """The same, remembered: of a small tensor the preparation is most of the time."""
     return list(_jobs(coordinates, strides))
-
-
-def _flatten(view: np.ndarray, coordinates: Coordinates) -> tuple[np.ndarray, Coordinates, tuple[int, ...]]:
-    """The memory under a view as a vector from its lowest address, and strides that are not negative."""
-    strides = [stride // view.itemsize for stride in view.strides]
-    if view.flags.c_contiguous:
-        return view.reshape(-1), coordinates, tuple(strides)
-    row_start, column_start = coordinates.row_start, coordinates.column_start
-    row_steps, column_steps = list(coordinates.row_steps), list(coordinates.column_steps)
-    for axis, (stride, length) in enumerate(zip(strides, view.shape, strict=True)):
-        if stride < 0:
-            view = np.flip(view, axis)
-            row_start += row_steps[axis] * (length - 1)
-            column_start += column_steps[axis] * (length - 1)
-            row_steps[axis], column_steps[axis] = -row_steps[axis], -column_steps[axis]
-            strides[axis] = -stride
-    extent = 1 + sum((length - 1) * stride for length, stride in zip(view.shape, strides, strict=True))
-    flat = np.lib.stride_tricks.as_strided(view, (extent,), (view.itemsize,))
-    moved = Coordinates(view.shape, row_start, tuple(row_steps), column_start, tuple(column_steps))
-    return flat, moved, tuple(strides)
-
-
-def _axes(shape: tuple[int, ...], strides: tuple[int, ...], steps: tuple[int, ...]) -> list[_Axis]:
-    """The axes that move along rows (or columns), widest stride first, neighbours merged where they can be."""
-    axes = [_Axis(*item) for item in zip(shape, strides, steps, strict=True) if item[0] > 1 and item[2] != 0]
-    axes.sort(key=lambda axis: -axis.stride)
-    merged: list[_Axis] = []
-    for axis in axes:
-        if merged and (merged[-1].stride, merged[-1].step) == (axis.stride * axis.length, axis.step * axis.length):
-            merged[-1] = _Axis(merged[-1].length * axis.length, axis.stride, axis.step)
-        else:
-            merged.append(axis)
-    return merged
-
-
-def _parts(axes: list[_Axis], start: int, most: int) -> list[tuple[int, int, list[_Axis]]]:
-    """Split axes into boxes of at most `most` positions: logical start, memory offset, axes."""
-    if math.prod(axis.length for axis in axes) <= most:
-        return [(start, 0, axes)]
-    head, *rest = axes
-    span = most // math.prod(axis.length for axis in rest)
-    if span:
-        return [
-            (start + low * head.step, low * head.stride, [head._replace(length=min(span, head.length - low)), *rest])
-            for low in range(0, head.length, span)
-        ]
-    return [
-        (part_start, offset + index * head.stride, part_axes)
-        for index in range(head.length)
-        for part_start, offset, part_axes in _parts(rest, start + index * head.step, most)
-    ]
-
-
-def _listed(axes: list[_Axis], start: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logical numbers and memory offsets of all positions of a box, in C order."""
-    numbers, offsets = np.array([start], np.int64), np.array([offset], np.int64)
-    for axis in axes:
-        index = np.arange(axis.length, dtype=np.int64)
-        numbers = np.add.outer(numbers, index * axis.step).reshape(-1)
-        offsets = np.add.outer(offsets, index * axis.stride).reshape(-1)
-    return numbers, offsets
 
 
 def _groups(numbers: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -159,21 +91,11 @@ def _words32(words: tuple[int, int]) -> tuple[np.uint32, np.uint32]:
 @functools.lru_cache(maxsize=256)
 def _arguments(distribution: Normal | UniformInterval) -> tuple[object, ...]:
     """What a kernel needs to know of a distribution."""
-    grid = distribution.grid()
-    if isinstance(grid, Uniform):
-        form, origin, slope, unit, bounds = kernels.UNIFORM, grid.origin, grid.width, grid.unit, (-math.inf, math.inf)
-        least = greatest = 0
-    elif isinstance(grid, Scaled):
-        form, unit, bounds = kernels.SCALED, grid.scale, (grid.lower, grid.upper)
-        origin = slope = least = greatest = 0
-    else:
-        assert isinstance(grid, Affine)
-        form, origin, slope, unit, bounds = kernels.AFFINE, grid.origin, grid.slope, grid.unit, (grid.lower, grid.upper)
-        least, greatest = grid.least, grid.greatest
-    knots, distance = table(*bounds)
+    form = form_of(distribution)
+    knots, distance = table(form.lower, form.upper)
     return (
-        form, np.int32(origin), np.uint32(slope), np.int32(least), np.int32(greatest), np.float32(unit), knots,
-        np.int32(distance),
+        form.kind, np.int32(form.origin), np.uint32(form.slope), np.int32(form.least), np.int32(form.greatest),
+        np.float32(form.unit), knots, np.int32(distance),
     )  # fmt: skip
 
 

@@ -1,25 +1,20 @@
 """The engine that is always there: the same integers in NumPy, a cache-sized tile at a time."""
 
-import itertools
-import math
-import operator
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from fanin.engines.tables import table
-from fanin.layouts import Coordinates, Shape
+from fanin.engines.tiles import LANES, blocks_of, matrix, tile_shape, tiles
+from fanin.layouts import Coordinates
 from fanin.recipe import Draw, Stream, Window
 from fanin.spec.grids import Affine, Scaled, Uniform
 from fanin.spec.philox import INCREMENTS, MASK, MULTIPLIERS, ROUNDS
 
-LANES = 4
 BLOCKS = 2**16  # per tile, in 8 MiB of buffers: operations long enough that threads rarely wait for the interpreter
 SLICE = 2**17  # words transformed at a time
 MOST_THREADS = 6  # beyond, they wait for the interpreter
-COLUMNS = 64  # at least as many columns per tile where they are not contiguous, so that few lanes are wasted
 THREAD_FROM = 2**17  # elements below which a second thread costs more than it brings
 
 _LOW, _32 = np.array(MASK, np.uint64), np.array(32, np.uint64)
@@ -30,15 +25,15 @@ Grid = Uniform | Scaled | Affine
 def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
     """Write a window of a draw into an array of its shape."""
     coordinates = draw.coordinates(window)
-    shape = _tile(coordinates)
-    tiles = list(_tiles(coordinates, shape))
-    count = min(threads, MOST_THREADS, len(tiles)) if view.size >= THREAD_FROM else 1
+    shape = tile_shape(coordinates, BLOCKS)
+    boxes = list(tiles(coordinates, shape))
+    count = min(threads, MOST_THREADS, len(boxes)) if view.size >= THREAD_FROM else 1
     failures: list[BaseException] = []
 
     def work(first: int) -> None:
         try:
-            buffers = _Buffers(_blocks(coordinates, shape))
-            for tile in tiles[first::count]:
+            buffers = _Buffers(blocks_of(coordinates, shape))
+            for tile in boxes[first::count]:
                 box: Any = (*tile.slices, ...)  # the last, so that rank 0 gives an array as well
                 _fill_tile(draw, coordinates.window(tile.start, tile.stop), view[box], buffers)
         except BaseException as error:  # raised again below, in the caller's thread
@@ -67,73 +62,18 @@ class _Buffers:
         self.index, self.positive, self.bits, self.z, self.rise = (np.empty(size, np.int32) for _ in range(5))
 
 
-def _tile(coordinates: Coordinates) -> list[int]:
-    """The shape of a box that needs at most `BLOCKS` blocks, long in the last axes."""
-    shape, steps = coordinates.shape, coordinates.column_steps
-    tile = [1] * len(shape)
-    long = [axis for axis in reversed(range(len(shape))) if shape[axis] > 1]
-    adjacent = next((axis for axis in long if abs(steps[axis]) == 1), None)
-    if adjacent is not None:
-        tile[adjacent] = min(shape[adjacent], COLUMNS)
-    for axis in long:
-        tile[axis] = 1
-        room = BLOCKS // _blocks(coordinates, tile)
-        tile[axis] = min(shape[axis], (room - 1) * LANES if axis == adjacent and room > 1 else room)
-    return tile
-
-
-def _tiles(coordinates: Coordinates, tile: list[int]) -> Iterator[Window]:
-    """Cut a shape into such boxes."""
-    shape = coordinates.shape
-    for start in itertools.product(*(range(0, length, span) for length, span in zip(shape, tile, strict=True))):
-        yield Window(start, tuple(map(min, map(operator.add, start, tile), shape)))
-
-
-def _blocks(coordinates: Coordinates, tile: list[int]) -> int:
-    """How many blocks a tile needs at most."""
-    count = 1
-    for length, step in zip(tile, coordinates.column_steps, strict=True):
-        aligned = length % LANES == 0 and coordinates.column_start % LANES == 0
-        count *= length if abs(step) != 1 or length == 1 else -(-length // LANES) + (not aligned)
-    return count
-
-
 def _fill_tile(draw: Draw, coordinates: Coordinates, view: np.ndarray, buffers: _Buffers) -> None:
     """Write one tile: draw a matrix of rows and columns, then give it the tile's axes."""
     assert draw.stream is not None
     grid = draw.distribution.grid()
     assert grid is not None
-    row_axes = [axis for axis, step in enumerate(coordinates.row_steps) if step]
-    column_axes = [axis for axis in range(view.ndim) if axis not in row_axes]
-    rows = _numbers(coordinates.row_start, coordinates.row_steps, coordinates.shape, row_axes)
-    blocks, lanes = _columns(coordinates, column_axes)
+    order, lengths, rows, blocks, lanes = matrix(coordinates)
     count = len(rows) * len(blocks)
     _draw(draw.stream, rows, blocks, buffers)
     words, values = buffers.words[:count].reshape(-1), buffers.values[: count * LANES]
     for start in range(0, len(words), SLICE):
         _transform(words[start : start + SLICE], values[start : start + SLICE], grid, buffers)
-    matrix = values.reshape(len(rows), -1)[:, lanes]
-    shape = [view.shape[axis] for axis in row_axes + column_axes]
-    view.transpose(row_axes + column_axes)[...] = matrix.reshape(shape)
-
-
-def _columns(coordinates: Coordinates, axes: list[int]) -> tuple[np.ndarray, slice | np.ndarray]:
-    """The numbers of the blocks that a tile's columns lie in, and where the columns are in these."""
-    start, lengths = coordinates.column_start, [coordinates.shape[axis] for axis in axes]
-    long = [axis for axis in axes if coordinates.shape[axis] > 1]
-    if not long or (len(long) == 1 and coordinates.column_steps[long[0]] == 1):
-        first, stop = start // LANES, start + math.prod(lengths)
-        return np.arange(first, -(-stop // LANES)), slice(start - first * LANES, stop - first * LANES)
-    columns = _numbers(start, coordinates.column_steps, coordinates.shape, axes)
-    blocks, inverse = np.unique(columns // LANES, return_inverse=True)
-    return blocks, inverse * LANES + columns % LANES
-
-
-def _numbers(start: int, steps: tuple[int, ...], shape: Shape, axes: list[int]) -> np.ndarray:
-    numbers = np.array([start], np.int64)
-    for axis in axes:
-        numbers = np.add.outer(numbers, np.arange(shape[axis], dtype=np.int64) * steps[axis]).reshape(-1)
-    return numbers
+    view.transpose(order)[...] = values.reshape(len(rows), -1)[:, lanes].reshape(lengths)
 
 
 def _draw(stream: Stream, rows: np.ndarray, blocks: np.ndarray, buffers: _Buffers) -> None:

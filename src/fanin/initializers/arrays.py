@@ -20,7 +20,7 @@ def array(owner: type, argument: str, value: object) -> np.ndarray:
     asked = f"{owner.__name__}: {argument}"
     try:
         result = np.asarray(value)
-        dtype = dtypes.resolve(result.dtype)
+        dtype = dtypes.resolve(result.dtype.newbyteorder("="))
     except (TypeError, ValueError, RuntimeError):  # NumPy, torch, and DTypeError
         raise ArgumentError(f"{asked} must be an array of real numbers that NumPy can read, not {value!r}.") from None
     if result.size == 0:
@@ -38,9 +38,10 @@ def unpacked(owner: type, config: Mapping[str, Any], argument: str) -> Mapping[s
     Raises:
         ArgumentError: the argument is serialized in another way.
     """
-    value = config.get(argument)
+    value = config.get(argument) if isinstance(config, Mapping) else None
     if not isinstance(value, Mapping):
         return config
-    if value.get("class_name") not in ("__tensor__", "__numpy__"):
-        raise ArgumentError(f"{owner.__name__}: cannot read the serialized {argument}={value!r}.")
-    return {**config, argument: value["config"]["value"]}
+    match value:
+        case {"class_name": "__tensor__" | "__numpy__", "config": {"value": plain}}:
+            return {**config, argument: plain}
+    raise ArgumentError(f"{owner.__name__}: cannot read the serialized {argument}={value!r}; give a list or a number.")

@@ -9,9 +9,11 @@ from typing import Any, Self, SupportsIndex, TypeVar
 
 import numpy as np
 
-from fanin import dtypes, engines
-from fanin.errors import ArgumentError, FaninError, LogicalNameError, OutputError, SeedError
-from fanin.initializers.custom import custom_recipe, unseeded
+from fanin import engines
+from fanin.errors import ArgumentError, FaninError, SeedError
+from fanin.initializers import outputs
+from fanin.initializers.custom import check_name, custom_recipe, unseeded
+from fanin.initializers.shardings import placement
 from fanin.layouts import ARRAY_ORDER, Layout, Shape, as_layout
 from fanin.recipe import ConstantValue, Distribution, Draw, Recipe, Stream, Window, check_seed, check_shape
 
@@ -40,7 +42,8 @@ class Initializer:
         name: the logical name of the tensor. Tensors of one seed and different names are
             independent; without a name it is the unnamed stream, the same for all.
         layout: which axis is which, such as ``"o i *k"`` (see `fanin.Layout`). It decides the fans
-            and the coordinates at which values are drawn; None is array order with Keras' fans.
+            and the coordinates at which values are drawn; None is array order with Keras' fans. A
+            sharding of JAX, which Keras 3 passes under this name, distributes the array over devices.
         window: one slice per axis; only that part of the array is made, exactly as it would be in
             the whole.
         out: an array of the window's shape, of any strides, to write into.
@@ -78,6 +81,9 @@ class Initializer:
         out: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the initial values, or those of a window."""
+        if not (layout is None or isinstance(layout, str | Layout)) and (place := placement(layout)):
+            array = self(shape, dtype, name=name, window=window, out=out)
+            return place(array)
         whole = _shape(shape)
         if window is None:
             extent, box = whole, _whole(whole)
@@ -88,12 +94,12 @@ class Initializer:
         recipe = self._recipe(
             whole,
             ARRAY_ORDER if layout is None else as_layout(layout),
-            "" if name is None else _check_name(name),
+            "" if name is None else check_name(name),
             None,
         )
-        view = np.empty(extent, dtypes.resolve(dtype)) if out is None else _check_output(out, dtype, extent)
+        view = outputs.allocated(extent, dtype) if out is None else outputs.checked(out, dtype, extent)
         engines.fill(recipe, box, view)
-        return view
+        return view if out is None else out
 
     def window(
         self,
@@ -144,7 +150,7 @@ class Initializer:
             seed: stands in where the initializer has none.
         """
         whole = _shape(shape)
-        name = "" if name is None else _check_name(name)
+        name = "" if name is None else check_name(name)
         seed = None if seed is None else check_seed(seed)
         if self._is_custom():
             return custom_recipe(self, whole, name, seed)
@@ -173,11 +179,17 @@ class Initializer:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make an initializer from what `get_config` returned.
+        """Make an initializer from what `get_config` returned, here or in Keras.
 
         Raises:
             ArgumentError: the configuration has an argument that the initializer does not take.
         """
+        if not isinstance(config, Mapping):
+            raise ArgumentError(f"{cls.__name__}: a configuration is a dict of arguments, not {config!r}.")
+        taken = inspect.signature(cls).parameters
+        if "dtype" not in taken and not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+            # Keras 2 wrote one, and dropped it here.
+            config = {key: value for key, value in config.items() if key != "dtype"}
         return construct(cls, (), config)
 
     def clone(self) -> Self:
@@ -299,8 +311,9 @@ def scalar(owner: object, argument: str, value: object) -> float | int:
     if kind is float or kind is int:
         number: Any = value
     else:
-        if tuple(getattr(value, "shape", ())) != ():
-            raise _no_number(owner, argument, value, f"has shape {tuple(value.shape)!r}")  # type: ignore[attr-defined]
+        shape = getattr(value, "shape", ())
+        if isinstance(shape, tuple) and shape:
+            raise _no_number(owner, argument, value, f"has shape {tuple(shape)!r}")
         try:
             number = value.item() if hasattr(value, "item") else value
             if isinstance(number, bool) or not hasattr(number, "__float__"):
@@ -329,8 +342,8 @@ def _source(value: object) -> str:
 def _shape(shape: Sequence[int]) -> Shape:
     """`check_shape`, remembered. By type as well, because (2.0,) == (2,) == (np.int64(2),)."""
     try:
-        return _seen_shape(*shape)
-    except TypeError:  # one dimension, or something unhashable
+        return _seen_shape(*shape) if isinstance(shape, tuple | list) else check_shape(shape)
+    except TypeError:  # something unhashable
         return check_shape(shape)
 
 
@@ -342,23 +355,3 @@ def _seen_shape(*shape: int) -> Shape:
 @functools.lru_cache(maxsize=1024)
 def _whole(shape: Shape) -> Window:
     return Window.whole(shape)
-
-
-def _check_name(name: object) -> str:
-    if not isinstance(name, str):
-        raise LogicalNameError(f"name must be a text, such as 'encoder.0.kernel', or None, not {name!r}.")
-    return name
-
-
-def _check_output(out: object, dtype: object, extent: Shape) -> np.ndarray:
-    if not isinstance(out, np.ndarray):
-        raise OutputError(f"out must be a NumPy array to write into, not a {type(out).__name__}.")
-    if out.shape != extent:
-        raise OutputError(f"out has shape {out.shape!r}, but the result has shape {extent!r}.")
-    if dtype is not None and dtypes.resolve(dtype) != out.dtype:
-        raise OutputError(f"out has dtype {out.dtype.name}, but dtype={dtype!r} was asked for; leave one of them out.")
-    if dtypes.resolve(out.dtype) != out.dtype:
-        raise OutputError(f"out has dtype {out.dtype!r}; give an array of this machine's byte order.")
-    if not out.flags.writeable:
-        raise OutputError("out is read-only; give a writable array.")
-    return out

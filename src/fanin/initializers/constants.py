@@ -51,7 +51,7 @@ class Constant(Initializer):
         ShapeError: the array does not broadcast to the shape (at the call).
         DTypeError: an integer dtype does not hold the value exactly (at the call).
 
-    Exactness: float64 (or the integer) rounded once to the dtype.
+    Exactness: the number as it is given, a float64 or an integer, rounded once to the dtype.
 
     Differs from Keras 3, which casts 0.5 to the integer 0.
 

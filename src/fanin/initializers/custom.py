@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from fanin import dtypes
-from fanin.errors import ArgumentError, ShapeError
+from fanin.errors import ArgumentError, LogicalNameError, ShapeError
 from fanin.layouts import Shape
 from fanin.recipe import Whole, check_seed
 
-__all__ = ["custom_recipe", "drawing", "unseeded"]
+__all__ = ["check_name", "custom_recipe", "drawing", "unseeded"]
 
 
 @dataclass(slots=True)
@@ -40,6 +40,9 @@ def drawing(name: str, seed: int) -> Iterator[None]:
         name: the logical name of the tensor that is being made.
         seed: 0 to 2**64 - 1.
 
+    Raises:
+        LogicalNameError, SeedError: they are no such name and seed.
+
     >>> from fanin import backend
     >>> with drawing("head.kernel", seed=7):
     ...     first = backend.random_normal((2, 2))
@@ -47,11 +50,22 @@ def drawing(name: str, seed: int) -> Iterator[None]:
     ...     bool((backend.random_normal((2, 2)) == first).all())
     True
     """
-    token = _active.set(_Drawing(name, check_seed(seed)))
+    token = _active.set(_Drawing(check_name(name), check_seed(seed)))
     try:
         yield
     finally:
         _active.reset(token)
+
+
+def check_name(name: object) -> str:
+    """Return a logical name that is a text.
+
+    Raises:
+        LogicalNameError: it is none.
+    """
+    if not isinstance(name, str):
+        raise LogicalNameError(f"name must be a text, such as 'encoder.0.kernel', or None, not {name!r}.")
+    return name
 
 
 def unseeded(name: str) -> tuple[str, int]:
@@ -63,13 +77,13 @@ def unseeded(name: str) -> tuple[str, int]:
 
 
 def custom_recipe(function: Callable[..., Any], shape: Shape, name: str, seed: int | None) -> Whole:
-    """Return the recipe of an array that ``function(shape, dtype=...)`` makes, in float32.
+    """Return the recipe of an array that ``function(shape, dtype="float32")`` makes.
 
     What the function draws without a seed, by `fanin.backend` or `fanin.initializers`, comes from
-    the name and the seed.
+    the name and the seed. A float64 that it returns is rounded to float32, as every value is.
 
     Raises:
-        ArgumentError: the function returns no array of real numbers (when the recipe is computed).
+        ArgumentError: the function returns no array of finite numbers (when the recipe is computed).
         ShapeError: it returns another shape.
     """
     seed = secrets.randbits(64) if seed is None else seed
@@ -79,7 +93,7 @@ def custom_recipe(function: Callable[..., Any], shape: Shape, name: str, seed: i
             made = function(shape, dtype="float32")
         try:
             array = np.asarray(made)
-            dtypes.resolve(array.dtype)
+            dtypes.resolve(array.dtype.newbyteorder("="))
         except (TypeError, ValueError, RuntimeError):  # NumPy, torch, and DTypeError
             raise ArgumentError(
                 f"{function!r} made {type(made).__name__!r} for {name!r}; return an array of real numbers that NumPy "
@@ -87,6 +101,13 @@ def custom_recipe(function: Callable[..., Any], shape: Shape, name: str, seed: i
             ) from None
         if array.shape != shape:
             raise ShapeError(f"{function!r} made the shape {array.shape!r} for {name!r}; {shape!r} was asked for.")
+        if array.dtype.name == "float64":
+            with np.errstate(over="ignore"):  # told below
+                array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ArgumentError(
+                f"{function!r} made NaN, infinity or a number beyond float32 for {name!r}; return finite numbers."
+            )
         return array
 
     return Whole(compute, shape)

@@ -12,6 +12,7 @@ from fanin.initializers.base import Initializer
 from fanin.initializers.tapers import taper
 from fanin.layouts import Layout, Shape
 from fanin.recipe import Recipe, Whole
+from fanin.spec import FORMATS
 
 
 class STFT(Initializer):
@@ -35,8 +36,8 @@ class STFT(Initializer):
         ArgumentError: an argument is none of these, or the taper is zero at this length.
         ShapeError: the shape is not (T, 1, F), or not as long as the taper (at the call).
 
-    Exactness: computed whole, in float64, and rounded once; another libm may differ in the last bit.
-    Angles are reduced exactly, so that this is more accurate than Keras 3 in float32.
+    Exactness: computed whole, in float64, and rounded once to float32, which is the value; another libm
+    may differ in the last bit. Angles are reduced exactly, so that this is more accurate than Keras 3.
 
     References: keras.initializers.STFT, Keras 3.15.
 
@@ -75,7 +76,7 @@ class STFT(Initializer):
             angles = 2 * np.pi * np.arange(period) / period
             waves = np.cos(angles) if self.side == "real" else 0.0 - np.sin(angles)
             kernel: np.ndarray = waves[turns] * gains[:, None, None]
-            return kernel
+            return kernel.astype(np.float32)
 
         return Whole(compute, shape)
 
@@ -91,7 +92,8 @@ class STFT(Initializer):
                 raise ShapeError(f"STFT: window has {len(samples)} samples, but the shape asks for {length}.")
         if self.scaling is None or not length:
             return samples
-        total = math.sqrt(np.sum(samples**2)) if self.scaling == "density" else float(np.sum(np.abs(samples)))
+        # Not NumPy's sums: these have one order, and no overflow or underflow in between.
+        total = math.hypot(*samples) if self.scaling == "density" else math.fsum(np.abs(samples))
         if total == 0:
             raise ArgumentError(f"STFT: window={self._taper!r} is zero at all of its {length} samples.")
         return samples / total
@@ -118,4 +120,6 @@ def _samples(value: object) -> np.ndarray:
     samples = array(STFT, "window", value).astype(np.float64)
     if samples.ndim != 1:
         raise ArgumentError(f"STFT: window must be an array of rank 1, not of shape {samples.shape!r}.")
+    if np.abs(samples).max() > FORMATS["float32"].greatest:
+        raise ArgumentError(f"STFT: window={value!r} reaches {float(np.abs(samples).max())!r}, beyond float32.")
     return samples

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from fanin import engines
-from fanin.errors import ShapeError
+from fanin.errors import ArgumentError, ShapeError
 from fanin.initializers.base import RandomInitializer, Seed, draw, real
 from fanin.initializers.custom import unseeded
 from fanin.layouts import ARRAY_ORDER, Layout, Shape
 from fanin.recipe import Normal, Recipe, Whole, Window
+from fanin.spec import FORMATS
+from fanin.spec.grids import LEAST_SCALE
 
 _STANDARD = Normal(0.0, 1.0)
 
@@ -24,7 +26,7 @@ class Orthogonal(RandomInitializer):
     take the signs of R's diagonal, which makes Q Haar-distributed, and the wide case is transposed.
 
     Args:
-        gain: a finite number.
+        gain: 0, or of magnitude from 2**-90 to the greatest float32.
         seed: see `Initializer`.
 
     Returns (from a call): values in [-|gain|, |gain|], up to rounding.
@@ -32,8 +34,9 @@ class Orthogonal(RandomInitializer):
     Raises:
         ShapeError: there are no two axes for rows and columns (at the call).
 
-    Exactness: computed whole, in float64 by LAPACK, and rounded once: the same numbers on every
-    engine, but another LAPACK may differ in the last bit of a few elements. A window costs the whole.
+    Exactness: computed whole, in float64 by LAPACK, and rounded once to float32, which is the value:
+    the same numbers on every engine, but another LAPACK may differ in the last bit of a few elements.
+    A window costs the whole.
     Differs from Keras 3, which factorizes in the dtype asked for, and from Keras 2, which uses an SVD.
 
     References: Saxe, McClelland, Ganguli 2014, arXiv:1312.6120; Mezzadri 2007, arXiv:math-ph/0609050,
@@ -48,6 +51,11 @@ class Orthogonal(RandomInitializer):
 
     def __init__(self, gain: float = 1.0, seed: Seed = None) -> None:
         self.gain = real(self, "gain", gain)
+        if self.gain and not LEAST_SCALE <= abs(self.gain) <= FORMATS["float32"].greatest:
+            raise ArgumentError(
+                f"Orthogonal: gain is {gain!r}; give 0, or a magnitude from 2**-90 (about 8e-28) to the greatest of "
+                f"float32."
+            )
         super().__init__(seed)
 
     def _recipe(self, shape: Shape, layout: Layout, name: str, seed: int | None) -> Recipe:
@@ -72,7 +80,7 @@ class Orthogonal(RandomInitializer):
             if rows < columns:
                 q = q.swapaxes(-1, -2)
             order = [a for group in groups for a in group]
-            array = q.reshape([shape[a] for a in order]).transpose(np.argsort(order))
+            array = q.astype(np.float32).reshape([shape[a] for a in order]).transpose(np.argsort(order))
             return array[tuple(slice(None, None, -1 if axis.flip else 1) for axis in axes)]
 
         return Whole(compute, shape)

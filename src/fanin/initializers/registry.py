@@ -248,12 +248,16 @@ def deserialize(config: Mapping[str, Any] | str | None, custom_objects: Mapping[
             f"the configuration of {config['class_name']!r} has {', '.join(map(repr, unknown))}, which no initializer "
             f"has; give class_name and config."
         )
-    name, arguments = config["class_name"], config.get("config") or {}
+    name, arguments = config["class_name"], config.get("config")
+    if arguments is None:
+        arguments = {}
     if not isinstance(arguments, Mapping):
         raise UnknownInitializerError(f"the config of {name!r} must be a dict of arguments, not {arguments!r}.")
+    if not (custom_objects is None or isinstance(custom_objects, Mapping)):
+        raise UnknownInitializerError(f"custom_objects must be a dict of classes by name, not {custom_objects!r}.")
     for key, custom in (custom_objects or {}).items():
         if key in (name, config.get("registered_name")):
-            return _custom(custom, arguments)
+            return _custom(key, custom, arguments)
     module = config.get("module")
     if module is not None and str(module).partition(".")[0] not in ("fanin", "keras", "tensorflow", "tf_keras"):
         raise UnknownInitializerError(
@@ -263,7 +267,9 @@ def deserialize(config: Mapping[str, Any] | str | None, custom_objects: Mapping[
     return alias.initializer.from_config({**alias.defaults, **arguments})
 
 
-def _custom(custom: Any, arguments: Mapping[str, Any]) -> Any:
+def _custom(name: str, custom: Any, arguments: Mapping[str, Any]) -> Any:
+    if not callable(custom):
+        raise UnknownInitializerError(f"custom_objects has {custom!r} for {name!r}; give a class or a function.")
     if hasattr(custom, "from_config"):
         return custom.from_config(dict(arguments))
     return custom(**arguments) if inspect.isclass(custom) else custom

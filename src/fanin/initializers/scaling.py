@@ -3,7 +3,7 @@
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, ClassVar, SupportsIndex
 
 from fanin.errors import ArgumentError, ShapeError
@@ -278,7 +278,7 @@ def _axes(owner: object, argument: str, value: Sequence[SupportsIndex] | None) -
     if value is None:
         return None
     try:
-        if any(isinstance(axis, bool) for axis in value):
+        if isinstance(value, str | bytes | bytearray | Mapping | Set) or any(isinstance(axis, bool) for axis in value):
             raise TypeError
         return tuple(operator.index(axis) for axis in value)
     except TypeError:

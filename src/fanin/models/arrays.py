@@ -1,5 +1,6 @@
 """One array of a model: what it is called, what it holds, and which parts of it are here."""
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -87,8 +88,7 @@ def _write(recipe: Recipe, offset: Shape, window: Window, part: Part) -> None:
 
 
 def _computed(recipe: Recipe) -> Recipe:
-    """A tensor that can only be computed whole, computed once for all parts."""
+    """A tensor that can only be computed whole, computed once for all parts, and only where one has some of it."""
     if not isinstance(recipe, Whole):
         return recipe
-    values = recipe.compute()
-    return Whole(lambda: values, recipe.shape, recipe.windowable)
+    return Whole(functools.cache(recipe.compute), recipe.shape, recipe.windowable)

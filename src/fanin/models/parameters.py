@@ -16,6 +16,7 @@ FACTS = {
     "fan_in": "inputs of one output unit of the layer, which its bias shares",
     "fan_out": "outputs that one input unit of the layer feeds",
     "units": "the width of a recurrent layer's state, of a bilinear layer's first input",
+    "gates": "how many gates a recurrent layer has: 4 in an LSTM, 3 in a GRU, 1 in a plain one",
 }
 
 

@@ -38,11 +38,11 @@ def apply(
         the entries of what was written.
     """
     kind = models.kind_of(model)
+    before = kind.handles(model)
     by_name = {entry.name: entry for entry in resolve([p for array in arrays for p in array.parameters])}
     written = chosen(arrays, only)
     for array in written:
         kind.check(array.handle, array.name)
-    before = [id(array.handle) for array in arrays]
     done, total = 0, sum(math.prod(array.shape) for array in written)
     for array in written:
         entries = [by_name[parameter.name] for parameter in array.parameters]
@@ -50,7 +50,8 @@ def apply(
         done += math.prod(array.shape)
         if progress is not None:
             progress(done, total)
-    if [id(place) for place in kind.handles(model)] != before:
+    after = kind.handles(model)
+    if len(after) != len(before) or any(one is not other for one, other in zip(after, before, strict=True)):
         raise PlanError(
             "the model's tensors were replaced while they were written, by a function in the plan perhaps; the new "
             "ones are not initialized. Apply the plan to the model as it is now."

@@ -91,9 +91,10 @@ def _unclaimed(left: Sequence[Parameter], rules: Sequence[Rule], total: int) -> 
     def line(group: list[Parameter]) -> str:
         first = group[0]
         alike = f" and {len(group) - 1} more that differ in numbers only" if len(group) > 1 else ""
-        if not rules:
+        by_name = [number for number, rule in enumerate(rules) if rule.module is None and rule.role is None]
+        if not by_name:
             return located(f"{first}{alike}", first.where)
-        near = min(range(len(rules)), key=lambda number: _distance(rules[number], first.name))
+        near = min(by_name, key=lambda number: _distance(rules[number], first.name))
         return located(f"{first}{alike}; nearest is {titled(near, rules[near])}", rules[near].where)
 
     return (

@@ -32,6 +32,7 @@ from fanin.torch.functions import (
     zeros_,
 )
 from fanin.torch.materialization import materialize
+from fanin.torch.pretrained import missing
 
 __all__ = [
     "Shard",
@@ -44,6 +45,7 @@ __all__ = [
     "kaiming_normal_",
     "kaiming_uniform_",
     "materialize",
+    "missing",
     "normal_",
     "ones_",
     "orthogonal_",

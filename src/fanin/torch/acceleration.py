@@ -10,7 +10,9 @@ from typing import Any, Self
 import torch
 from torch.overrides import TorchFunctionMode
 
+from fanin.dtypes import FLOATS
 from fanin.initializers.base import Seed
+from fanin.models.torch import can_write
 from fanin.recipe import check_seed
 from fanin.torch import functions
 
@@ -20,12 +22,10 @@ Function = Callable[..., torch.Tensor]
 
 # What draws: the functions of torch.nn.init that hand themselves to a mode, and the two methods that
 # all others but trunc_normal_ end in, by whatever name a library imported them.
-_DRAWING: Mapping[Any, Function] = {
-    torch.nn.init.uniform_: functions.uniform_,
-    torch.nn.init.normal_: functions.normal_,
-    torch.nn.init.kaiming_uniform_: functions.kaiming_uniform_,
-    torch.Tensor.uniform_: functions.uniform_,
-    torch.Tensor.normal_: functions.normal_,
+_DRAWING: Mapping[str, Function] = {
+    "uniform_": functions.uniform_,
+    "normal_": functions.normal_,
+    "kaiming_uniform_": functions.kaiming_uniform_,
 }
 _OTHER_NAMES = {"from": "a", "to": "b"}  # of the arguments of torch.Tensor.uniform_
 
@@ -49,9 +49,10 @@ class accelerate:  # noqa: N801 - reads as a function: with fanin.torch.accelera
     from 0, draws the stream named ``\#n``. A layer more changes all later ones, as with
     torch's own generator. Weights by name come from `fanin.Plan.apply` and `materialize`.
 
-    Left to torch: calls with a generator, tensors on the meta device and of dtypes that fanin does not
-    write, constants, and what needs the whole tensor (``orthogonal_`` and ``sparse_`` take only their
-    normals from here). Blocks nest, and end with an exception as well; other threads see nothing.
+    Left to torch: calls with a generator, tensors on the meta device, of dtypes that fanin does not
+    write, or that it cannot write in place; constants; what needs the whole tensor (``orthogonal_`` and
+    ``sparse_`` take only their normals from here); and other draws, among them ``torch.randn`` and
+    ``torch.rand``. Blocks nest, and end with an exception as well; other threads see nothing.
 
     Args:
         seed: 0 to 2**64 - 1; None draws a fresh one for the block.
@@ -62,12 +63,10 @@ class accelerate:  # noqa: N801 - reads as a function: with fanin.torch.accelera
 
     def __init__(self, seed: Seed = None) -> None:
         self.seed = None if seed is None else check_seed(seed)
-        self._modes: list[_Mode] = []
 
     def __enter__(self) -> Self:
         """Begin; the calls are counted from 0."""
         mode = _Mode(secrets.randbits(64) if self.seed is None else self.seed)
-        self._modes.append(mode)
         _install(1)
         _stack().append(mode)
         mode.__enter__()  # type: ignore[no-untyped-call]  # torch has no type for it
@@ -77,8 +76,7 @@ class accelerate:  # noqa: N801 - reads as a function: with fanin.torch.accelera
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Undo it."""
-        self._modes.pop().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # likewise
-        _stack().pop()
+        _stack().pop().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]  # likewise
         _install(-1)
 
 
@@ -94,8 +92,9 @@ class _Mode(TorchFunctionMode):
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        ours = _DRAWING.get(func)
-        if ours is None or not _suits(args[0] if args else kwargs.get("tensor"), kwargs):
+        ours = _drawing(func)
+        tensor = args[0] if args else kwargs.get("tensor")
+        if ours is None or not _suits(tensor, kwargs.get("generator")) or _breaks_graph(func, tensor):
             return func(*args, **kwargs)
         return self.draw(ours, args, {_OTHER_NAMES.get(name, name): value for name, value in kwargs.items()})
 
@@ -103,15 +102,32 @@ class _Mode(TorchFunctionMode):
         return function(*args, **kwargs, seed=self.seed, name=f"\\#{next(self.numbers)}")
 
 
-def _suits(tensor: Any, kwargs: Mapping[str, Any]) -> bool:
+def _drawing(func: Any) -> Function | None:
+    """What takes the place of a function, if it draws.
+
+    torch's functions hand over what torch.nn.init has by their name at that time. While transformers builds
+    a model that is its own function, which has called torch's already.
+    """
+    name = getattr(func, "__name__", "")
+    ours = _DRAWING.get(name)
+    return ours if ours and func in (getattr(torch.nn.init, name), getattr(torch.Tensor, name, None)) else None
+
+
+def _suits(tensor: Any, generator: object) -> bool:
     """Whether a call is one that fanin takes over."""
     return (
         isinstance(tensor, torch.Tensor)
-        and tensor.is_floating_point()
-        and not tensor.is_meta
+        and generator is None
+        and str(tensor.dtype).removeprefix("torch.") in FLOATS
         and tensor.numel() > 0
-        and kwargs.get("generator") is None
+        and can_write(tensor)
     )
+
+
+def _breaks_graph(func: Any, tensor: Any) -> bool:
+    """Whether autograd has a say: outside of no_grad it refuses the method of a leaf, which is not to be hidden."""
+    is_method = func in (torch.Tensor.uniform_, torch.Tensor.normal_)
+    return is_method and bool(tensor.requires_grad) and torch.is_grad_enabled()
 
 
 def _stack() -> list[_Mode]:
@@ -130,7 +146,7 @@ def _trunc_normal_(
     tensor: torch.Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None = None
 ) -> torch.Tensor:
     modes = _stack()
-    if modes and _suits(tensor, {"generator": generator}):
+    if modes and _suits(tensor, generator):
         return modes[-1].draw(functions.trunc_normal_, (tensor, mean, std, a, b), {})
     return _theirs(tensor, mean, std, a, b, generator=generator)
 

@@ -1,6 +1,5 @@
 """Filling one tensor, in place: what all functions of this front door end in."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,15 +11,13 @@ from fanin.initializers.base import Seed
 from fanin.initializers.custom import custom_recipe
 from fanin.layouts import ARRAY_ORDER, Layout, Shape, as_layout
 from fanin.models import Array
-from fanin.models.torch import Shard, check, whole_shape, write
-from fanin.recipe import Piece, Recipe, Window, check_seed, check_shape
+from fanin.models.torch import Declared, check, extent, write
+from fanin.recipe import Piece, Recipe, Window, check_seed
 from fanin.torch.compilation import compilable
 
-__all__ = ["Declared", "init_", "refuse_generator"]
+__all__ = ["check_tensor", "init_", "refuse_generator"]
 
 TORCH_LAYOUT = as_layout("o i *k")
-
-Declared = Shard | tuple[Sequence[int], Sequence[int]] | None
 
 
 @compilable
@@ -31,7 +28,7 @@ def init_(
     seed: Seed = None,
     name: str | None = None,
     layout: Layout | str | None = None,
-    shard: Declared = None,
+    shard: Declared | None = None,
 ) -> torch.Tensor:
     """Fill a tensor in place with what any initializer of fanin's gives.
 
@@ -67,12 +64,13 @@ def init_(
     >>> bool((weight.T.numpy() == HeNormal(seed=7)((4, 3), name="fc.weight")).all())
     True
     """
-    if not isinstance(tensor, torch.Tensor):
-        raise OutputError(f"fanin.torch fills a torch.Tensor, not a {type(tensor).__name__}.")
+    check_tensor(tensor)
     found = get(initializer)
     if found is None:
         raise ArgumentError("initializer is None; give a name such as 'he_normal', an instance or a function.")
     called = "the tensor" if name is None else name
+    if not tensor.is_meta:
+        check(tensor, called)
     shape, offset = _extent(tensor, called, shard)
     recipe: Recipe
     if isinstance(found, Initializer):
@@ -82,7 +80,6 @@ def init_(
     recipe.check_dtype(resolve(tensor.dtype))
     if tensor.is_meta:
         return tensor
-    check(tensor, called)
     whole = Window.whole(shape)
     write(Array(called, tensor, shape, (), offset=offset), [Piece(recipe, whole, whole.slices)])
     return tensor
@@ -95,21 +92,21 @@ def _axes(shape: Shape, layout: Layout | str | None) -> Layout:
     return TORCH_LAYOUT if len(shape) >= 2 else ARRAY_ORDER
 
 
-def _extent(tensor: torch.Tensor, name: str, shard: Declared) -> tuple[Shape, Shape | None]:
+def _extent(tensor: torch.Tensor, name: str, shard: Declared | None) -> tuple[Shape, Shape | None]:
     """The shape of the whole, and where in it a plain shard begins."""
-    shape = whole_shape(tensor)
-    if shard is None:
-        if tensor.numel() == 0 and tensor.shape == shape and not hasattr(tensor, "placements"):
-            raise ShapeError(
-                f"{name!r} has shape {shape!r} and so no elements, as a parameter has whose values are elsewhere. "
-                f"Where it is part of a whole, say of which by shard=(shape, offset)."
-            )
-        return shape, None
-    whole, offset = check_shape(shard[0]), check_shape(shard[1])
-    fits = len(whole) == len(offset) == len(shape)
-    if not fits or any(a + n > m for a, n, m in zip(offset, shape, whole, strict=True)):
-        raise ShapeError(f"{name!r} has shape {shape!r}, which does not lie in {whole!r} at {offset!r}.")
-    return whole, offset
+    shape, offset = extent(tensor, name, shard)
+    if shard is None and tensor.numel() == 0 and tensor.shape == shape and not hasattr(tensor, "placements"):
+        raise ShapeError(
+            f"{name!r} has shape {shape!r} and so no elements, as a parameter has whose values are elsewhere. "
+            f"Where it is part of a whole, say of which by shard=(shape, offset)."
+        )
+    return shape, offset
+
+
+def check_tensor(tensor: object) -> None:
+    """Refuse what is no tensor."""
+    if not isinstance(tensor, torch.Tensor):
+        raise OutputError(f"fanin.torch fills a torch.Tensor, not a {type(tensor).__name__}.")
 
 
 def refuse_generator(generator: object) -> None:

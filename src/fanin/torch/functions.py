@@ -11,10 +11,11 @@ import torch
 from fanin import initializers
 from fanin.errors import ArgumentError, LayoutError
 from fanin.initializers import Initializer
-from fanin.initializers.base import Seed
+from fanin.initializers.base import Seed, real
 from fanin.layouts import Layout
+from fanin.models.torch import Declared, whole_shape
 from fanin.torch.compilation import compilable
-from fanin.torch.filling import Declared, init_, refuse_generator
+from fanin.torch.filling import check_tensor, init_, refuse_generator
 from fanin.torch.recipes import Dirac, Sparse, truncated
 
 __all__ = [
@@ -51,7 +52,7 @@ def _gain_squared(nonlinearity: str, param: float | None = None) -> float:
         if isinstance(slope, bool) or not isinstance(slope, int | float) or not math.isfinite(slope):
             raise ArgumentError(f"the slope of leaky_relu must be a finite number, not {param!r}.")
         return 2.0 / (1.0 + slope * slope)
-    if nonlinearity not in _GAINS_SQUARED:
+    if not isinstance(nonlinearity, str) or nonlinearity not in _GAINS_SQUARED:
         raise ArgumentError(
             f"torch defines no gain for {nonlinearity!r}; there are {', '.join(_GAINS_SQUARED)} and leaky_relu. For "
             f"others choose the scale yourself: init_(tensor, 'variance_scaling(2, distribution=...)')."
@@ -65,7 +66,7 @@ class Call(TypedDict, total=False):
     seed: Seed
     name: str | None
     layout: Layout | str | None
-    shard: Declared
+    shard: Declared | None
 
 
 def _fill(tensor: torch.Tensor, initializer: Initializer, call: Call) -> torch.Tensor:
@@ -78,9 +79,10 @@ def _fill(tensor: torch.Tensor, initializer: Initializer, call: Call) -> torch.T
 
 
 def _needs_fans(tensor: torch.Tensor, call: Call) -> None:
-    if call.get("layout") is None and tensor.dim() < 2:
+    check_tensor(tensor)
+    if call.get("layout") is None and tensor.dim() < 2 and len(whole_shape(tensor)) < 2:
         raise LayoutError(
-            f"fans of a tensor of shape {tuple(tensor.shape)!r} are not known, as torch has it: it has fewer than two "
+            f"fans of a tensor of shape {whole_shape(tensor)!r} are not known, as torch has it: it has fewer than two "
             f"axes. Give layout='i' or 'o' for a vector with a fan of its own."
         )
 
@@ -230,6 +232,13 @@ def dirac_(
     return _fill(tensor, Dirac(groups), call)
 
 
+def _xavier(gain: float, distribution: str) -> Initializer:
+    value = real(initializers.VarianceScaling(), "gain", gain)
+    if value < 0:
+        raise ArgumentError(f"gain must be at least 0, not {gain!r}.")
+    return _scaled(value * value, "fan_avg", distribution)
+
+
 def _scaled(scale: float, mode: str, distribution: str) -> Initializer:
     return initializers.VarianceScaling(scale, mode, distribution) if scale else initializers.Zeros()
 
@@ -254,7 +263,7 @@ def xavier_uniform_(
     """
     refuse_generator(generator)
     _needs_fans(tensor, call)
-    return _fill(tensor, _scaled(gain * gain, "fan_avg", "uniform"), call)
+    return _fill(tensor, _xavier(gain, "uniform"), call)
 
 
 @compilable
@@ -277,7 +286,7 @@ def xavier_normal_(
     """
     refuse_generator(generator)
     _needs_fans(tensor, call)
-    return _fill(tensor, _scaled(gain * gain, "fan_avg", "untruncated_normal"), call)
+    return _fill(tensor, _xavier(gain, "untruncated_normal"), call)
 
 
 @compilable

@@ -1,14 +1,15 @@
 """From the meta device: every tensor of a module allocated and filled once."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from fanin.errors import ArgumentError, OutputError
-from fanin.layouts import Shape
-from fanin.models.torch import arrays, places
+from fanin.models import Array
+from fanin.models.torch import Declared, arrays, check, misplaced, places
 from fanin.plan import Plan
 from fanin.plan.application import apply
 
@@ -21,7 +22,7 @@ def materialize(
     *,
     seed: int = 0,
     device: torch.device | str | None = None,
-    shards: Mapping[str, tuple[Shape, Shape]] | None = None,
+    shards: Mapping[str, Declared] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> nn.Module:
     """Give a module on the meta device its memory and its values, each tensor once.
@@ -43,8 +44,9 @@ def materialize(
         the module.
 
     Raises:
-        PlanError: the plan does not fit. Nothing has been allocated then, nor written.
-        ArgumentError: the device is meta.
+        PlanError: the plan does not fit.
+        OutputError: a tensor cannot be written, or a DTensor is not to lie on its mesh's device.
+        ArgumentError: the device is meta. Nothing has been allocated where anything of this is raised.
 
     >>> import torch, fanin, fanin.torch
     >>> with torch.device("meta"):
@@ -57,35 +59,54 @@ def materialize(
         raise ArgumentError("materialize: device='meta' has no memory; give the device to allocate on, such as 'cpu'.")
     listed = arrays(module, shards)
     entries = plan.resolve([parameter for array in listed for parameter in array.parameters], seed=seed)
-    _allocate(module, device)
-    apply(lambda parameters: entries, module, arrays(module, shards), None, progress)
+    for array in listed:
+        if array.handle.is_meta:
+            _check_allocatable(array, device)
+        else:
+            check(array.handle, array.name)
+    made = _allocate(module, device)
+    filled = [replace(array, handle=made.get(id(array.handle), array.handle)) for array in listed]
+    apply(lambda parameters: entries, module, filled, None, progress)
     return module
 
 
-def _allocate(module: nn.Module, device: torch.device | str | None) -> None:
+def _check_allocatable(array: Array, device: torch.device | str | None) -> None:
+    """Refuse a tensor that would not be where its mesh is, or whose part here cannot be told."""
+    tensor: Any = array.handle
+    if problem := misplaced(tensor):
+        raise OutputError(f"{array.name!r} {problem}")
+    if device is not None and hasattr(tensor, "placements"):
+        mesh = tensor.device_mesh.device_type
+        if torch.device(device).type != mesh:
+            raise OutputError(
+                f"{array.name!r} is a DTensor of a mesh on {mesh!r}, not on {str(device)!r}; leave device= away. Where "
+                f"fully_shard offloads, call module.to_empty(device={str(device)!r}) and then plan.apply(module)."
+            )
+
+
+def _allocate(module: nn.Module, device: torch.device | str | None) -> dict[int, torch.Tensor]:
     """Replace what is on the meta device by uninitialized memory, tied tensors by one and the same."""
+    found = [place for place in places(module) if place.tensor.is_meta]
     made: dict[int, torch.Tensor] = {}
-    for place in list(places(module)):
-        tensor = place.tensor
-        if not tensor.is_meta:
-            continue
-        if id(tensor) not in made:
-            made[id(tensor)] = _allocated(tensor, device)
+    for place in found:
+        if id(place.tensor) not in made:
+            made[id(place.tensor)] = _allocated(place.tensor, device)
         kept = place.layer._parameters if place.key in place.layer._parameters else place.layer._buffers
-        kept[place.key] = made[id(tensor)]  # type: ignore[assignment]  # a Parameter where it was one
+        kept[place.key] = made[id(place.tensor)]  # type: ignore[assignment]  # a Parameter where it was one
+    return made
 
 
 def _allocated(tensor: Any, device: torch.device | str | None) -> torch.Tensor:
     """Memory for a tensor, with its attributes."""
     if hasattr(tensor, "placements"):
-        mesh = tensor.device_mesh.device_type
-        if device is not None and torch.device(device).type != mesh:
-            raise OutputError(f"a DTensor lives on its mesh, of {mesh}; it cannot be allocated on {device}.")
         with torch.no_grad():
-            new = torch.empty_like(tensor, device=mesh)
+            new = torch.empty_like(tensor, device=tensor.device_mesh.device_type)
     else:
         new = torch.empty_like(tensor, device=device or torch.get_default_device(), requires_grad=False)
     if isinstance(tensor, nn.Parameter):
         new = nn.Parameter(new, requires_grad=tensor.requires_grad)
     new.__dict__.update(tensor.__dict__)
+    for hooks in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+        if getattr(tensor, hooks):
+            setattr(new, hooks, getattr(tensor, hooks))
     return new

@@ -7,8 +7,8 @@ import numpy as np
 
 from fanin import engines
 from fanin.errors import ArgumentError, ShapeError
-from fanin.initializers import Constant, Initializer, RandomNormal, TruncatedNormal
-from fanin.initializers.base import RandomInitializer, Seed, real
+from fanin.initializers import Initializer, RandomNormal, TruncatedNormal
+from fanin.initializers.base import RandomInitializer, Seed, real, scalar
 from fanin.initializers.custom import unseeded
 from fanin.layouts import Layout, Shape
 from fanin.recipe import Draw, Normal, Recipe, Stream, UniformInterval, Whole, Window
@@ -20,26 +20,25 @@ def truncated(mean: float, std: float, a: float, b: float) -> Initializer:
     """A normal cut at absolute bounds.
 
     Raises:
-        ArgumentError: the bounds are in the wrong order, or next to nothing is between them.
+        ArgumentError: an argument is no number, the bounds are in the wrong order, or next to nothing is between them.
     """
-    if not a < b:
+    parent = TruncatedNormal(mean, std)  # refuses what is no mean and no deviation
+    low, high = scalar(parent, "a", a), scalar(parent, "b", b)
+    if not low < high:
         raise ArgumentError(f"trunc_normal_: a must be below b: got a={a!r}, b={b!r}.")
-    if std == 0:
-        if not a <= mean <= b:
+    if parent.stddev == 0:
+        if not low <= parent.mean <= high:
             raise ArgumentError(f"trunc_normal_: std=0 leaves only mean={mean!r}, which is not in [{a!r}, {b!r}].")
-        return Constant(mean)
-    if not std > 0:
-        raise ArgumentError(f"trunc_normal_: std must be at least 0, not {std!r}.")
-    return TruncatedNormal(mean, std, lower=_inside(mean, std, a, 1), upper=_inside(mean, std, b, -1))
+        return parent
+    center, width = float(np.float32(parent.mean)), float(np.float32(parent.stddev))
+    lower, upper = _inside(center, width, low, 1), _inside(center, width, high, -1)
+    return TruncatedNormal(parent.mean, parent.stddev, lower=lower, upper=upper)
 
 
-def _inside(mean: float, std: float, bound: float, inwards: int) -> float:
+def _inside(center: float, width: float, bound: float, inwards: int) -> float:
     """A float32 bound in standard deviations that does not lie outside of an absolute one."""
-    if math.isinf(bound):
-        return bound
     with np.errstate(over="ignore"):
-        step = np.float32((bound - mean) / std)
-    center, width = float(np.float32(mean)), float(np.float32(std))
+        step = np.float32((bound - center) / width)
     while math.isfinite(step) and (center + float(step) * width - bound) * inwards < 0:
         step = np.nextafter(step, np.float32(math.copysign(math.inf, inwards)))
     return float(step)

@@ -1,7 +1,10 @@
 """Models of torch: modules of any kind, on any device, sharded or not."""
 
-from fanin.models.torch.listing import Place, Shard, arrays, handles, places
-from fanin.models.torch.shards import parts, whole_shape
-from fanin.models.torch.writing import check, write
+from fanin.models.torch.listing import Place, arrays, handles, places
+from fanin.models.torch.shards import Declared, Shard, extent, misplaced, parts, whole_shape
+from fanin.models.torch.writing import can_write, check, write
 
-__all__ = ["Place", "Shard", "arrays", "check", "handles", "parts", "places", "whole_shape", "write"]
+__all__ = [
+    "Declared", "Place", "Shard", "arrays", "can_write", "check", "extent", "handles", "misplaced", "parts",
+    "places", "whole_shape", "write",
+]  # fmt: skip

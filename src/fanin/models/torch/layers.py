@@ -9,13 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from fanin.errors import ShapeError
 from fanin.layouts import Shape, as_layout
 
-__all__ = ["Held", "describe"]
+__all__ = ["Held", "class_name", "describe"]
 
-# torch.nn.LSTM and torch.nn.GRU: the gates as they are stacked, by the letters of torch's documentation.
-_GATES = {"LSTM": "ifgo", "GRU": "rzn"}
+# The gates as they are stacked, by the letters of torch's documentation; a plain RNN has none to tell apart.
+_GATES = {(nn.LSTM, nn.LSTMCell): "ifgo", (nn.GRU, nn.GRUCell): "rzn"}
 
 
 @dataclass(frozen=True)
@@ -39,56 +38,47 @@ class Held:
     zero_rows: tuple[int, ...] = ()
 
 
-def describe(layer: nn.Module, name: str, shape: Shape) -> Held:
-    """Say what one array of a layer is.
+def class_name(layer: nn.Module) -> str:
+    """The name of a layer's class, which `fully_shard` replaces by one that it makes: FSDPLinear of Linear."""
+    classes = type(layer).__mro__
+    return next(cls for cls in classes if not cls.__module__.startswith("torch.distributed.")).__name__
 
-    Args:
-        layer: that has it.
-        name: of the array in the layer.
-        shape: of the whole array.
 
-    Raises:
-        ShapeError: the layer's arguments say another shape.
-    """
+def describe(layer: nn.Module, name: str) -> Held:
+    """Say what one array of a layer is, as the layer's class and arguments have it."""
     for classes, function in _LAYERS:
         if isinstance(layer, classes):
-            held = function(layer, name)
-            break
-    else:
-        held = _conv1d(layer, name) if _is_conv1d(layer) else Held()
-    if held.shape is not None and held.shape != shape:
-        raise ShapeError(
-            f"{name!r} has shape {shape!r}, but its {type(layer).__name__} has arguments for {held.shape!r}. Where it "
-            f"is a shard of the whole, say so by shards= (fanin.torch), else fans and coordinates would be wrong."
-        )
-    return held
+            return function(layer, name)
+    return _conv1d(layer, name) if _is_conv1d(layer) else Held()
 
 
-def _layer(weight: Shape, layout: str, role: str, name: str) -> Held:
-    """A layer of one kernel and, mostly, a bias."""
+def _layer(weight: Shape, layout: str, role: str, name: str, outputs: int) -> Held:
+    """A layer of one kernel and, mostly, a bias, one number for each of the outputs."""
     fans = as_layout(layout).fans(weight)
     facts = {"fan_in": fans.fan_in, "fan_out": fans.fan_out}
     if name == "weight":
         return Held(f"{role}.kernel", layout, weight, facts=facts)
-    return Held(f"{role}.bias", facts=facts) if name == "bias" else Held()
+    return Held(f"{role}.bias", shape=(outputs,), facts=facts) if name == "bias" else Held()
 
 
 def _linear(layer: nn.Linear, name: str) -> Held:
-    return _layer((layer.out_features, layer.in_features), "o i", "dense", name)
+    return _layer((layer.out_features, layer.in_features), "o i", "dense", name, layer.out_features)
 
 
 def _bilinear(layer: nn.Bilinear, name: str) -> Held:
-    held = _layer((layer.out_features, layer.in1_features, layer.in2_features), "o i1 i2", "bilinear", name)
+    weight = (layer.out_features, layer.in1_features, layer.in2_features)
+    held = _layer(weight, "o i1 i2", "bilinear", name, layer.out_features)
     return replace(held, facts={**held.facts, "units": layer.in1_features})
 
 
 def _convolution(layer: "nn.modules.conv._ConvNd", name: str) -> Held:
-    groups = layer.groups
+    inputs, outputs, groups = layer.in_channels, layer.out_channels, layer.groups
+    split = f"/{groups}" if groups > 1 else ""
     if layer.transposed:
-        shape = (layer.in_channels, layer.out_channels // groups, *layer.kernel_size)
-        return _layer(shape, f"i/{groups} o *k" if groups > 1 else "i o *k", "conv_transpose", name)
-    shape = (layer.out_channels, layer.in_channels // groups, *layer.kernel_size)
-    return _layer(shape, f"o/{groups} i *k" if groups > 1 else "o i *k", "conv", name)
+        weight = (inputs, outputs // groups, *layer.kernel_size)
+        return _layer(weight, f"i{split} o *k", "conv_transpose", name, outputs)
+    weight = (outputs, inputs // groups, *layer.kernel_size)
+    return _layer(weight, f"o{split} i *k", "conv", name, outputs)
 
 
 def _embedding(layer: nn.Embedding | nn.EmbeddingBag, name: str) -> Held:
@@ -99,12 +89,20 @@ def _embedding(layer: nn.Embedding | nn.EmbeddingBag, name: str) -> Held:
     return Held("embedding.table", None, (layer.num_embeddings, layer.embedding_dim), facts=facts, zero_rows=padding)
 
 
-def _norm(layer: nn.Module, name: str) -> Held:
+def _norm(layer: Any, name: str) -> Held:
     roles = {
         "weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "variance",
         "num_batches_tracked": "count",
     }  # fmt: skip
-    return Held(f"norm.{roles[name]}") if name in roles else Held()
+    if name not in roles:
+        return Held()
+    if name == "num_batches_tracked":
+        shape: Shape = ()
+    elif isinstance(layer, nn.LayerNorm | nn.RMSNorm):
+        shape = tuple(layer.normalized_shape)
+    else:
+        shape = (layer.num_channels if isinstance(layer, nn.GroupNorm) else layer.num_features,)
+    return Held(f"norm.{roles[name]}", shape=shape)
 
 
 def _attention(layer: nn.MultiheadAttention, name: str) -> Held:
@@ -117,7 +115,7 @@ def _attention(layer: nn.MultiheadAttention, name: str) -> Held:
         inputs = (width, layer.kdim, layer.vdim)[separate.index(name)]
         return Held("attention.kernel", "o i", (width, inputs), facts={"fan_in": inputs, "fan_out": width})
     if name == "in_proj_bias":
-        return Held("attention.bias", facts=facts)
+        return Held("attention.bias", shape=(3 * width,), facts=facts)
     return Held(f"attention.{name}", facts=facts) if name in ("bias_k", "bias_v") else Held()
 
 
@@ -127,15 +125,21 @@ def _recurrent(layer: "nn.RNNBase | nn.RNNCellBase", name: str) -> Held:
     letters, _, suffix = rest.partition("_")
     if kind not in ("weight", "bias") or letters not in ("ih", "hh", "hr"):
         return Held()
-    facts = {"fan_in": layer.input_size, "units": layer.hidden_size}
+    gates = next((gates for classes, gates in _GATES.items() if isinstance(layer, classes)), "")
+    units, inputs, outputs = layer.hidden_size, layer.input_size, layer.hidden_size
+    if isinstance(layer, nn.RNNBase):  # of many layers, each reading the outputs of that below
+        outputs = layer.proj_size or units
+        inputs = inputs if suffix.startswith("l0") else outputs * (2 if layer.bidirectional else 1)
+    count = len(gates) or 1
+    facts = {"fan_in": inputs, "units": units, "gates": count}
     if letters == "hr":
-        return Held("recurrent.projection", "o i", facts=facts)
-    gates = _GATES.get(type(layer).__name__.removesuffix("Cell"), "")
+        return Held("recurrent.projection", "o i", (outputs, units), facts=facts)
     names = tuple("_".join([kind, letters[0] + gate, *([suffix] if suffix else [])]) for gate in gates)
     if kind == "bias":
-        return Held("recurrent.bias", names=names, facts=facts)
-    role = "recurrent.kernel" if letters == "ih" else "recurrent.recurrent_kernel"
-    return Held(role, "o i", names=names, facts=facts)
+        return Held("recurrent.bias", None, (count * units,), names, facts)
+    if letters == "ih":
+        return Held("recurrent.kernel", "o i", (count * units, inputs), names, facts)
+    return Held("recurrent.recurrent_kernel", "o i", (count * units, outputs), names, facts)
 
 
 def _prelu(layer: nn.PReLU, name: str) -> Held:
@@ -144,11 +148,11 @@ def _prelu(layer: nn.PReLU, name: str) -> Held:
 
 def _is_conv1d(layer: nn.Module) -> bool:
     """Whether it is transformers' linear layer that stores (in, out); that library is not imported to look."""
-    return type(layer).__name__ == "Conv1D" and hasattr(layer, "nf") and hasattr(layer, "nx")
+    return class_name(layer) == "Conv1D" and hasattr(layer, "nf") and hasattr(layer, "nx")
 
 
 def _conv1d(layer: Any, name: str) -> Held:
-    return _layer((layer.nx, layer.nf), "i o", "dense", name)
+    return _layer((layer.nx, layer.nf), "i o", "dense", name, layer.nf)
 
 
 _Norms = (

@@ -1,6 +1,7 @@
 """The arrays of a torch module, under names that wrappers do not change."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -8,26 +9,19 @@ from torch import nn
 
 from fanin.dtypes import resolve
 from fanin.errors import DTypeError, OutputError, PlanError, ShapeError
-from fanin.layouts import Shape
+from fanin.layouts import Shape, as_layout
 from fanin.models.arrays import Array
 from fanin.models.parameters import Parameter
-from fanin.models.torch.layers import Held, describe
-from fanin.models.torch.shards import whole_shape
+from fanin.models.torch.layers import Held, class_name, describe
+from fanin.models.torch.shards import Declared, extent, misplaced, reshard
 from fanin.recipe import Window
 from fanin.spec import join_name
 
-__all__ = ["Place", "Shard", "arrays", "handles", "places"]
+__all__ = ["Place", "arrays", "handles", "places"]
 
 # What wrappers call the module inside; `module` is dropped below these classes only, since models use that name.
 _INSIDE = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 _WRAPPERS = {"DistributedDataParallel", "DataParallel", "AveragedModel", "DeepSpeedEngine", "PipelineEngine", "DDP"}
-
-
-class Shard(NamedTuple):
-    """Where a plain local tensor lies in the whole: the whole's shape, and the index of the first element."""
-
-    shape: Shape
-    offset: Shape
 
 
 class Place(NamedTuple):
@@ -49,10 +43,12 @@ def places(module: nn.Module) -> Iterator[Place]:
                 yield Place(_name(module, qualified, key), layer, key, tensor, persistent)
 
 
-def arrays(module: nn.Module, shards: Mapping[str, tuple[Shape, Shape]] | None = None) -> tuple[Array, ...]:
+def arrays(module: nn.Module, shards: Mapping[str, Declared] | None = None) -> tuple[Array, ...]:
     """List the parameters of a module, its persistent buffers, and what else is on the meta device.
 
-    A tensor that has several places (tied weights) is listed once, under the first.
+    A tensor that has several places (tied weights) is listed once, under the first; so is memory that
+    several tensors are. Rows that one of its places has for padding are zero. Parameters that
+    `fully_shard` has gathered for a forward pass are its shards again.
 
     Args:
         module: whatever wraps it.
@@ -63,36 +59,53 @@ def arrays(module: nn.Module, shards: Mapping[str, tuple[Shape, Shape]] | None =
         OutputError, DTypeError, ShapeError: a tensor that no values can be drawn for.
     """
     shards = dict(shards or {})
-    found: dict[str, Array] = {}
-    seen: set[int] = set()
+    unused = set(shards)
+    found: dict[object, Array] = {}
+    names = set()
+    reshard(module)
     for place in places(module):
-        if id(place.tensor) in seen or not (place.persistent or place.tensor.is_meta):
+        if not (place.persistent or place.tensor.is_meta):
             continue
-        seen.add(id(place.tensor))
-        if place.name in found:
+        memory = _memory(place.tensor)
+        if memory in found:
+            rows = {*found[memory].zero_rows, *describe(place.layer, place.key).zero_rows}
+            found[memory] = replace(found[memory], zero_rows=tuple(sorted(rows)))
+        elif place.name in names:
             raise PlanError(
                 f"two tensors are called {place.name!r} once the names of wrappers are left out; rename one of them."
             )
-        found[place.name] = _array(place, shards.pop(place.name, None))
-    if shards:
-        raise PlanError(f"shards= names {', '.join(map(repr, shards))}, which the module does not have.")
+        else:
+            names.add(place.name)
+            unused.discard(place.name)
+            found[memory] = _array(place, shards)
+    if unused:
+        raise PlanError(f"shards= names {', '.join(map(repr, sorted(unused)))}, which the module does not have.")
     return tuple(found.values())
 
 
 def handles(module: nn.Module) -> list[torch.Tensor]:
-    """The tensors of `arrays`, in its order."""
-    kept = (place.tensor for place in places(module) if place.persistent or place.tensor.is_meta)
-    return list({id(tensor): tensor for tensor in kept}.values())
+    """The tensor of every place, by which one sees whether a module has changed."""
+    return [place.tensor for place in places(module)]
 
 
-def _array(place: Place, shard: tuple[Shape, Shape] | None) -> Array:
+def _memory(tensor: torch.Tensor) -> object:
+    """What two tensors of the same memory have in common; of any but plain ones that is the object."""
+    plain = type(tensor) in (torch.Tensor, nn.Parameter) and tensor.layout is torch.strided and not tensor.is_meta
+    if not plain or tensor.numel() == 0:
+        return id(tensor)
+    return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
+
+
+def _array(place: Place, shards: Mapping[str, Declared]) -> Array:
     name, tensor = place.name, place.tensor
     if isinstance(tensor, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
-        raise OutputError(f"{name!r} of a lazy {type(place.layer).__name__} has no shape yet; call the module once.")
-    shape = whole_shape(tensor)
-    if shard is not None:
-        shape = _declared(name, shape, shard)
-    elif tensor.numel() == 0 and tensor.shape == shape and _expects_elements(place):
+        raise OutputError(f"{name!r} of a lazy {class_name(place.layer)} has no shape yet; call the module once.")
+    if getattr(tensor, "_fsdp_flattened", False):  # its shape means nothing
+        raise OutputError(f"{name!r} {misplaced(tensor)}")
+    local = tuple(tensor.shape)
+    shape, offset = extent(tensor, name, shards.get(name))
+    held = describe(place.layer, place.key)
+    if offset is None and tensor.numel() == 0 and local == shape != held.shape:
         raise ShapeError(
             f"{name!r} has no elements, as a parameter has whose values are elsewhere. Where it is a shard of a whole, "
             f"say so by shards=; where it was partitioned, gather it first."
@@ -101,30 +114,29 @@ def _array(place: Place, shard: tuple[Shape, Shape] | None) -> Array:
         dtype = resolve(tensor.dtype).name
     except DTypeError as error:
         raise DTypeError(f"{name!r}: {error}") from None
-    held = describe(place.layer, place.key, shape)
-    offset = None if shard is None else tuple(shard[1])
-    return Array(name, tensor, shape, tuple(_parameters(name, shape, dtype, held, place)), held.zero_rows, offset)
+    if held.shape not in (None, shape) and (offset is None or held.shape != local):
+        raise ShapeError(
+            f"{name!r} has shape {shape!r}, but its {class_name(place.layer)} has arguments for {held.shape!r}. Where "
+            f"it is a shard of the whole, say so by shards= (fanin.torch), else fans and coordinates would be wrong."
+        )
+    rows = held.zero_rows
+    if offset is not None and held.shape == local:  # the layer counts its rows in the shard
+        rows = tuple(row + offset[0] for row in rows)
+    held = _of_whole(place, held, shards)
+    return Array(name, tensor, shape, tuple(_parameters(name, shape, dtype, held, place)), rows, offset)
 
 
-def _expects_elements(place: Place) -> bool:
-    """Whether the layer's arguments say that there are elements: a Linear(0, 5) has none, and is right."""
-    try:
-        describe(place.layer, place.key, tuple(place.tensor.shape))
-    except ShapeError:
-        return True
-    return not hasattr(place.layer, "in_features") and not hasattr(place.layer, "num_embeddings")
-
-
-def _declared(name: str, local: Shape, shard: tuple[Shape, Shape]) -> Shape:
-    whole, offset = tuple(shard[0]), tuple(shard[1])
-    fits = len(whole) == len(offset) == len(local)
-    if not fits or any(a < 0 or a + n > m for a, n, m in zip(offset, local, whole, strict=True)):
-        raise ShapeError(f"{name!r} has shape {local!r}, which does not lie in {whole!r} at {offset!r}.")
-    return whole
+def _of_whole(place: Place, held: Held, shards: Mapping[str, Declared]) -> Held:
+    """What a layer holds, with the fans of its whole kernel where one is declared: its arguments may be the shard's."""
+    kernel, shard = describe(place.layer, "weight"), shards.get(place.name.removesuffix(place.key) + "weight")
+    if shard is None or "fan_in" not in kernel.facts:
+        return held
+    fans = as_layout(kernel.layout or "i o").fans(tuple(shard[0]))
+    return replace(held, facts={**held.facts, "fan_in": fans.fan_in, "fan_out": fans.fan_out})
 
 
 def _parameters(name: str, shape: Shape, dtype: str, held: Held, place: Place) -> Iterator[Parameter]:
-    kind = {"module": type(place.layer).__name__, "role": held.role, "facts": held.facts}
+    kind = {"module": class_name(place.layer), "role": held.role, "facts": held.facts}
     if not held.names:
         yield Parameter(name, shape, dtype, held.layout, **kind)  # type: ignore[arg-type]  # mypy joins their types
         return
