@@ -525,3 +525,29 @@ def test_memory_does_not_grow_with_the_file(here: Path) -> None:
 def test_the_measure_of_memory_sees_what_is_held() -> None:
     code = "held = bytearray(32 << 20); held[::4096] = bytes([1]) * (len(held) // 4096)"
     assert 28 < peak(sys.executable, "-c", code) - peak(sys.executable, "-c", "") < 40
+
+
+STARVED = """
+import resource, sys
+from fanin.cli import main
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, used + 2**29))
+main(["init", "plan.toml", "-o", "output", "--quiet"])
+"""
+
+
+def test_a_tensor_that_finds_no_memory_is_told(here: Path) -> None:
+    """It takes 512 MiB in float64, and some more."""
+    parameters = '[[parameters]]\nname = "w"\nshape = [8192, 8192]\nlayout = "i o"\n'
+    (here / "plan.toml").write_text(parameters + '[[rules]]\nmatch = "w"\ninitializer = "orthogonal"\n', "utf-8")
+    before = names(here)
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert done.returncode == ExitCode.NO_MEMORY, done.stderr
+    assert "there is no memory for 'w', shape (8192, 8192), which has to be computed whole" in done.stderr
+    assert names(here) == before

@@ -717,4 +717,4 @@ def test_plans_are_at_the_front_door() -> None:
     assert fanin.Plan is Plan
     assert fanin.plan.Plan is Plan
     assert {"Parameter", "Plan", "Rule"} <= set(fanin.__all__)
-    assert fanin.plan.__all__ == ["Entry", "Parameter", "Plan", "Rule", "digest"]
+    assert fanin.plan.__all__ == ["Entry", "Parameter", "Plan", "Rule", "defaults", "digest"]

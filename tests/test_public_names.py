@@ -13,8 +13,13 @@ import fanin
 from fanin.errors import FaninError
 
 NAMES = {
-    "fanin": ["Parameter", "Plan", "Rule", "errors", "use"],
-    "fanin.plan": ["Entry", "Parameter", "Plan", "Rule", "digest"],
+    "fanin": ["Parameter", "Plan", "Rule", "defaults", "errors", "use"],
+    "fanin.plan": ["Entry", "Parameter", "Plan", "Rule", "defaults", "digest"],
+    "fanin.torch": [
+        "Shard", "accelerate", "calculate_gain", "constant_", "dirac_", "eye_", "init_", "kaiming_normal_",
+        "kaiming_uniform_", "materialize", "missing", "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_",
+        "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+    ],
     "fanin.checkpoint": ["shapes", "write"],
     "fanin.initializers": [
         "ALIASES", "STFT", "Alias", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",

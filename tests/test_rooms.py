@@ -13,10 +13,10 @@ PACKAGE = Path(fanin.__file__).parent
 # From top to bottom; a room is a file or a folder of that name. The package's own `__init__` is the
 # front door, which only the command line may import.
 ROOMS = [
-    "errors", "layouts", "spec", "dtypes", "recipe", "engines", "expressions", "initializers", "backend", "models",
-    "plan", "checkpoint", "proof", "torch", "jax", "keras", "selftest", "__init__", "cli", "__main__",
+    "errors", "layouts", "spec", "dtypes", "recipe", "engines", "expressions", "initializers", "backend", "progress",
+    "models", "plan", "checkpoint", "proof", "torch", "jax", "keras", "selftest", "__init__", "cli", "__main__",
 ]  # fmt: skip
-DATA = {"vectors", "py.typed"}
+DATA = {"frameworks", "vectors", "py.typed"}
 
 
 def imported(tree: ast.AST, module: list[str], package: Path) -> list[str]:

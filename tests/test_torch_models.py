@@ -198,11 +198,11 @@ def test_twice_is_once_and_grad_is_kept() -> None:
     assert contents(model) != once
 
 
-def test_progress_counts_elements() -> None:
+def test_progress_counts_bytes() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.LSTM(3, 2), nn.BatchNorm1d(3))
     told: list[tuple[int, int]] = []
     DEFAULTS.apply(model, progress=lambda done, total: told.append((done, total)))
-    total = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+    total = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     assert told[-1] == (total, total)
     assert [done for done, _ in told] == sorted({done for done, _ in told})
     assert len(told) == len(names_of(model))
@@ -239,7 +239,7 @@ def test_a_tied_head_is_written_once_under_the_first_name() -> None:
     assert "lm_head.weight" not in names
     assert model.lm_head.weight is model.transformer.wte.weight
     assert_same_tensors(model.lm_head.weight, drawn_tensor("transformer.wte.weight", 40, 16))
-    assert told[-1] == sum(parameter.numel() for parameter in model.parameters())
+    assert told[-1] == sum(parameter.nbytes for parameter in model.parameters())
 
 
 def test_tensors_that_are_one_memory_are_written_once() -> None:
@@ -649,7 +649,7 @@ STRICT: dict[Callable[[], tuple[nn.Module, Plan]], tuple[Any, Any, list[str]]] =
         ['role "conv.kernel"', "matches no parameter", "The roles here are dense.bias, dense.kernel"],
     ),
     without_facts: (PlanError, ValueError, ["claims weight, shape (1,)", "unknown name 'fan_in'"]),
-    shaped: (ShapeError, ValueError, ["'weight' has shape (3, 8)", "arguments for (6, 8)", "shards="]),
+    shaped: (ShapeError, ValueError, ["weight' has shape (3, 8)", "arguments for (6, 8)", "shards="]),
     bias_shaped: (ShapeError, ValueError, ["'bias' has shape (3,)", "arguments for (6,)", "shards="]),
     gate_shaped: (ShapeError, ValueError, ["'weight_ih_l0' has shape (8, 5)", "arguments for (16, 5)"]),
     empty: (ShapeError, ValueError, ["'gone' has no elements", "shards="]),
@@ -705,6 +705,25 @@ def test_a_module_that_changes_while_it_is_written_is_told() -> None:
 
 def test_a_model_without_parameters_has_nothing_to_fit() -> None:
     refused(lambda: DRAWN.apply(nn.ReLU()), PlanError, ValueError, "no parameters")
+
+
+def test_rules_select_by_the_class_of_the_layer() -> None:
+    class Mine(nn.Linear):
+        pass
+
+    model = nn.Sequential(nn.Linear(2, 2), nn.Conv1d(2, 2, 1), nn.Conv2d(2, 2, 1), Mine(2, 2))
+    plan = Plan(
+        [
+            Rule(module="Conv?d", role="*.kernel", initializer="ones", expect=2),
+            Rule("3.*", "constant(3)", module=["Mine", "Linear"], expect=2),
+            Rule(module=["Conv1d", "Linear"], initializer="constant(2)", expect=3),
+            Rule("*", "zeros", module="LSTM", optional=True),
+            Rule(module="Conv2d", initializer="constant(4)"),
+        ]
+    )
+    plan.apply(model)
+    found = [int(parameter.detach().mean()) for parameter in model.parameters()]
+    assert found == [2, 2, 1, 2, 1, 4, 3, 3]
 
 
 # Shards that are declared --------------------------------------------------------------------------

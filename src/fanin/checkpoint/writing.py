@@ -6,6 +6,7 @@ writes, and filling the mapped file directly, were measured and are slower.
 """
 
 import dataclasses
+import errno
 import math
 import os
 import threading
@@ -19,6 +20,7 @@ from fanin import engines
 from fanin.checkpoint.cuts import Chunk, chunks, most_bytes
 from fanin.checkpoint.header import Placed, header
 from fanin.checkpoint.output import new_file, told
+from fanin.errors import CheckpointError
 from fanin.plan import Entry
 from fanin.recipe import Draw, Whole
 
@@ -57,8 +59,8 @@ def write(
     tensor that can only be computed whole needs room for itself, one at a time.
 
     Raises:
-        CheckpointError: the file exists, has no room, or cannot be written. `errno` is EEXIST, ENOSPC
-            or the system's.
+        CheckpointError: the file exists, has no room, or cannot be written, or there is no memory for a
+            tensor that is computed whole. `errno` is EEXIST, ENOSPC, ENOMEM or the system's.
         DTypeError: an entry's dtype cannot hold its values.
     """
     path, entries = Path(path), tuple(entries)
@@ -167,7 +169,15 @@ def _computed(tensor: Placed) -> Placed:
     """A tensor that can only be computed whole, computed: its windows are then parts of what there is."""
     recipe = tensor.entry.recipe
     assert isinstance(recipe, Whole)
-    values = recipe.compute()
+    try:
+        values = recipe.compute()
+    except MemoryError:
+        error = CheckpointError(
+            f"there is no memory for {tensor.entry.name!r}, shape {tensor.entry.shape!r}, which has to be computed "
+            f"whole, in float64. Use an initializer that draws elementwise, or a machine with more."
+        )
+        error.errno = errno.ENOMEM
+        raise error from None
     return dataclasses.replace(
         tensor, entry=dataclasses.replace(tensor.entry, recipe=dataclasses.replace(recipe, compute=lambda: values))
     )

@@ -36,6 +36,7 @@ class ExitCode(IntEnum):
     CHECKPOINT = 6
     ENGINE = 7
     SELFTEST = 8
+    NO_MEMORY = 9
     HANGUP = 129
     INTERRUPTED = 130
     TERMINATED = 143
@@ -51,6 +52,7 @@ MEANINGS = {
     ExitCode.CHECKPOINT: "a checkpoint cannot be read or written",
     ExitCode.ENGINE: "an engine is unknown, or not installed, or cannot be set up so",
     ExitCode.SELFTEST: "this machine does not write the stream",
+    ExitCode.NO_MEMORY: "no memory for a tensor that has to be computed whole",
     ExitCode.HANGUP: "ended by SIGHUP",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C, SIGINT)",
     ExitCode.TERMINATED: "ended by SIGTERM",
@@ -65,6 +67,8 @@ def exit_code(error: FaninError) -> ExitCode:
             return ExitCode.EXISTS
         case CheckpointError(errno=errno.ENOSPC):
             return ExitCode.NO_SPACE
+        case CheckpointError(errno=errno.ENOMEM):
+            return ExitCode.NO_MEMORY
         case CheckpointError():
             return ExitCode.CHECKPOINT
         case EngineError():
@@ -233,6 +237,6 @@ def _bar(output: Path, quiet: bool) -> contextlib.AbstractContextManager[Callabl
     """A progress bar where someone looks."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():  # None where it was closed
         return contextlib.nullcontext()
-    from fanin.cli.progress import bar
+    from fanin.progress import bar
 
     return bar(output.name)

@@ -9,6 +9,7 @@ Longer than most files, as kernels are: it is one text to be read against `spec`
 
 import triton
 import triton.language as tl
+from triton.language import core
 
 from fanin.engines import forms
 from fanin.spec.philox import INCREMENTS, MULTIPLIERS
@@ -28,11 +29,11 @@ def philox(c0, c1, c2, c3, k0, k1):
     for _ in tl.static_range(_ROUNDS):
         before = c0
         c0 = tl.umulhi(c2, _M1) ^ c1 ^ k0
-        c1 = tl.mul(c2, _M1, sanitize_overflow=False)
+        c1 = core.mul(c2, _M1, sanitize_overflow=False)
         c2 = tl.umulhi(before, _M0) ^ c3 ^ k1
-        c3 = tl.mul(before, _M0, sanitize_overflow=False)
-        k0 = tl.add(k0, _W0, sanitize_overflow=False)
-        k1 = tl.add(k1, _W1, sanitize_overflow=False)
+        c3 = core.mul(before, _M0, sanitize_overflow=False)
+        k0 = core.add(k0, _W0, sanitize_overflow=False)
+        k1 = core.add(k1, _W1, sanitize_overflow=False)
     return c0, c1, c2, c3
 
 
@@ -41,7 +42,7 @@ def variates(word, knots, distance):
     """Words to variates in units of 2**-27."""
     positive = ~(word.to(tl.int32, bitcast=True) >> 31)
     magnitude = word ^ (~positive).to(tl.uint32, bitcast=True)
-    bits = (~(magnitude << 1)).to(tl.float32).to(tl.uint32, bitcast=True)
+    bits = ((magnitude << 1) ^ 0xFFFFFFFF).to(tl.float32).to(tl.uint32, bitcast=True)
     index = (bits >> 14).to(tl.int32, bitcast=True) - 65024 + (positive & distance)
     knot = tl.load(knots + index)  # unmasked: lanes outside the output have a word as well, so an index in the table
     rise = (tl.load(knots + index + 1) - knot).to(tl.uint32, bitcast=True)
@@ -86,7 +87,7 @@ def round_values(
             # A subnormal result loses more bits, at most all, and its leading one has to be made explicit.
             lost = tl.minimum(tl.maximum(NORMAL - (magnitude >> 23).to(tl.int32, bitcast=True), 0), MOST)
             drop += lost.to(tl.uint32, bitcast=True)
-            normal = tl.sub(magnitude, REBIAS, sanitize_overflow=False)
+            normal = core.sub(magnitude, REBIAS, sanitize_overflow=False)
             base = tl.where(lost > 0, (magnitude & 0x7FFFFF) | 0x800000, normal)
         half = tl.full(value.shape, 1, tl.uint32) << (drop - 1)
         rounded = (base + (half - 1) + ((base >> drop) & 1)) >> drop
@@ -97,8 +98,8 @@ def round_values(
 @triton.jit
 def _count(start, index, step):
     """``start + index * step`` in uint32."""
-    way = tl.mul(index.to(tl.uint32, bitcast=True), step.to(tl.uint32, bitcast=True), sanitize_overflow=False)
-    return tl.add(start, way, sanitize_overflow=False)
+    way = core.mul(index.to(tl.uint32, bitcast=True), step.to(tl.uint32, bitcast=True), sanitize_overflow=False)
+    return core.add(start, way, sanitize_overflow=False)
 
 
 @triton.jit
@@ -139,7 +140,7 @@ def _slot_places(
             lead += j * lead_step
         slot += (lead >> 2) * 4
         place -= lead & 3
-    block = tl.add(block, (slot >> 2).to(tl.uint32, bitcast=True), sanitize_overflow=False)
+    block = core.add(block, (slot >> 2).to(tl.uint32, bitcast=True), sanitize_overflow=False)
     offset = (place.to(tl.int64) if WIDE else place) * stride
     if OUTER:
         offset += (j.to(tl.int64) if WIDE else j) * outer_stride

@@ -11,11 +11,11 @@ from fanin.models.arrays import pieces_of
 from fanin.plan.entries import Entry
 from fanin.plan.problems import joined
 from fanin.plan.selectors import Selector
+from fanin.progress import Progress, shown
 
 __all__ = ["Only", "apply", "chosen"]
 
 Only = str | Sequence[str] | Callable[[str, Any], bool] | None
-Progress = Callable[[int, int], None]
 
 
 def apply(
@@ -32,7 +32,7 @@ def apply(
         model: whose arrays these are.
         arrays: all of the model's.
         only: which of them are written.
-        progress: called with the elements written so far, and in all.
+        progress: called with the bytes written so far, and in all.
 
     Returns:
         the entries of what was written.
@@ -43,20 +43,21 @@ def apply(
     written = chosen(arrays, only)
     for array in written:
         kind.check(array.handle, array.name)
-    done, total = 0, sum(math.prod(array.shape) for array in written)
-    for array in written:
-        entries = [by_name[parameter.name] for parameter in array.parameters]
-        kind.write(array, [pieces_of(entry.parameter, entry.recipe) for entry in entries])
-        done += math.prod(array.shape)
-        if progress is not None:
-            progress(done, total)
+    entries = {array.name: [by_name[parameter.name] for parameter in array.parameters] for array in written}
+    sizes = {name: sum(math.prod(e.shape) * e.dtype.itemsize for e in held) for name, held in entries.items()}
+    done, total = 0, sum(sizes.values())
+    with shown(progress, type(model).__name__, total) as report:
+        for array in written:
+            kind.write(array, [pieces_of(entry.parameter, entry.recipe) for entry in entries[array.name]])
+            done += sizes[array.name]
+            report(done, total)
     after = kind.handles(model)
     if len(after) != len(before) or any(one is not other for one, other in zip(after, before, strict=True)):
         raise PlanError(
             "the model's tensors were replaced while they were written, by a function in the plan perhaps; the new "
             "ones are not initialized. Apply the plan to the model as it is now."
         )
-    return tuple(by_name[parameter.name] for array in written for parameter in array.parameters)
+    return tuple(entry for held in entries.values() for entry in held)
 
 
 def chosen(arrays: Sequence[Array], only: Only) -> list[Array]:

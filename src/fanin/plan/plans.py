@@ -11,7 +11,7 @@ from fanin.errors import ExpressionError, PlanError
 from fanin.expressions import Number
 from fanin.layouts import Layout, Shape, as_layout
 from fanin.models import Parameter
-from fanin.plan.application import Only, Progress, apply
+from fanin.plan.application import Only, apply
 from fanin.plan.claims import claimed, titled
 from fanin.plan.entries import Entry
 from fanin.plan.files import read
@@ -19,6 +19,7 @@ from fanin.plan.problems import Problems
 from fanin.plan.quantities import check_name, evaluated, whole_number
 from fanin.plan.resolution import Settings, resolved
 from fanin.plan.rules import Rule
+from fanin.progress import Progress
 
 __all__ = ["Plan"]
 
@@ -185,7 +186,8 @@ class Plan:
                 array. The plan has to fit the whole model all the same. None writes all.
             shards: of plain tensors that are parts of larger ones: by name, the shape of the whole, and
                 the index of the first element in it.
-            progress: called with the elements written so far, and in all.
+            progress: called with the bytes written so far, and in all; None shows a bar where that is
+                half a gigabyte or more and the standard error is a terminal.
 
         Returns:
             The entries of what was written, in the order of the model.

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from fanin import dtypes
-from fanin.engines.rounding import round_array, round_constant
+from fanin.engines.rounding import round_array
 from fanin.errors import DTypeError, FaninError, LayoutError, SeedError
 from fanin.expressions import Number
 from fanin.initializers import Constant, Initializer, get
@@ -20,7 +20,7 @@ from fanin.plan.entries import Entry
 from fanin.plan.problems import Problems
 from fanin.plan.quantities import names_in
 from fanin.plan.rules import Rule
-from fanin.recipe import ConstantValue, Diagonal, Draw, Recipe, check_seed
+from fanin.recipe import Draw, Recipe, check_seed
 
 __all__ = ["Settings", "resolved"]
 
@@ -186,9 +186,8 @@ def _check_dtype(dtype: np.dtype, recipe: Recipe, initializer: object) -> None:
     """
     recipe.check_dtype(dtype)
     if isinstance(recipe, Draw):
-        if isinstance(recipe.distribution, ConstantValue | Diagonal):
-            round_constant(recipe.distribution.value, dtype)
-    elif isinstance(initializer, Constant):
+        return
+    if isinstance(initializer, Constant):
         round_array(np.asarray(initializer.value), dtype)
     elif dtype.name not in dtypes.FLOATS and isinstance(initializer, Initializer) and not initializer._is_custom():
         raise DTypeError(f"{dtype.name} cannot hold the values of {initializer!r}; it takes constants only.")

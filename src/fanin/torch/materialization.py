@@ -1,6 +1,6 @@
 """From the meta device: every tensor of a module allocated and filled once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from fanin.models import Array
 from fanin.models.torch import Declared, arrays, check, misplaced, places
 from fanin.plan import Plan
 from fanin.plan.application import apply
+from fanin.progress import Progress
 
 __all__ = ["materialize"]
 
@@ -23,7 +24,7 @@ def materialize(
     seed: int = 0,
     device: torch.device | str | None = None,
     shards: Mapping[str, Declared] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> nn.Module:
     """Give a module on the meta device its memory and its values, each tensor once.
 

@@ -14,7 +14,7 @@ from fanin.layouts import Shape
 from fanin.models.arrays import Part
 from fanin.recipe import Window, check_shape
 
-__all__ = ["Declared", "Shard", "extent", "misplaced", "parts", "reshard", "stretches", "whole_shape"]
+__all__ = ["Declared", "Shard", "chunk", "extent", "misplaced", "parts", "reshard", "stretches", "whole_shape"]
 
 Run = tuple[int, int]  # start and stop on one axis
 
@@ -143,11 +143,11 @@ def _runs(tensor: Any) -> list[list[Run]]:
     for axis, (placement, index) in enumerate(zip(tensor.placements, mesh.get_coordinate(), strict=True)):
         if hasattr(placement, "dim"):
             split = getattr(placement, "split_factor", 1)
-            runs[placement.dim] = _chunk(runs[placement.dim], split, mesh.size(axis), index)
+            runs[placement.dim] = chunk(runs[placement.dim], split, mesh.size(axis), index)
     return runs
 
 
-def _chunk(runs: list[Run], split: int, number: int, index: int) -> list[Run]:
+def chunk(runs: list[Run], split: int, number: int, index: int) -> list[Run]:
     """Of each of `split` stretches, chunk `index` of `number`, as `torch.chunk` cuts them."""
     length = sum(stop - start for start, stop in runs)
     result: list[Run] = []
