@@ -223,7 +223,7 @@ print(i)
 
 @pytest.mark.parametrize("module", ["fanin", "fanin.initializers", "fanin.backend", "fanin.engines.numpy"])
 def test_importing_loads_no_framework(module: str) -> None:
-    heavy = ["numba", "torch", "jax", "keras", "flax", "transformers", "rich", "click", "scipy", "tensorflow"]
+    heavy = ["numba", "torch", "triton", "jax", "keras", "flax", "transformers", "rich", "click", "scipy", "tensorflow"]
     code = f"import sys, {module}; print(sorted(set({heavy}) & sys.modules.keys()), 'numpy' in sys.modules)"
     assert python(code, script="") == ["[] True"]
 
@@ -630,62 +630,6 @@ def test_engines_that_cannot_run_say_what_to_do(
     no_device = "import pathlib; pathlib.Path.exists = lambda path: False\n"
     lines = python(ASK, script=hide + no_device + SCRIPT, TRITON_INTERPRET=interpret, CUDA_VISIBLE_DEVICES="")
     assert lines == [line.format(small()) for line in expected]
-
-
-# The Triton kernel, compiled ------------------------------------------------------------------------
-
-COMPILED = r"""
-import collections, itertools, re, sys
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, compile
-from fanin.engines import triton as engine, triton_kernel as kernel
-from fanin.engines.forms import AFFINE, SCALED, UNIFORM
-
-def compiled(form, name, fast, wide):
-    names = [parameter.name for parameter in kernel.fill.params]
-    tile = dict(ROW_TILE=128, GROUP_TILE=4) if fast == kernel.ROWS else dict(ROW_TILE=4, GROUP_TILE=128)
-    flags = dict(FAST=fast, ROW_OUTER=wide, COLUMN_OUTER=wide or fast == kernel.OUTER, ALIGNED=True, WIDE=wide)
-    constants = engine._format(name) | tile | flags | {"FORM": form}
-    dense = ("column_stride", "row_stride", "column_outer_stride")[fast]
-    constants[dense] = 1
-    signature, attributes = {}, {}
-    for place, each in enumerate(names):
-        if each in constants:
-            signature[each] = "constexpr"
-            continue
-        signature[each] = {"out": f"*i{constants['BITS']}", "knots": "*i32", "unit": "fp32"}.get(each, "i32")
-        if each not in kernel.fill.do_not_specialize and each != "unit":
-            attributes[(place,)] = [["tt.divisibility", 16]]
-    source = ASTSource(kernel.fill, signature, {(names.index(each),): value for each, value in constants.items()},
-                       attributes)
-    options = {"num_warps": engine.WARPS, "enable_fp_fusion": False}
-    return compile(source, target=GPUTarget("cuda", 80, 32), options=options).asm["ptx"]
-
-assert not engine.INTERPRETED
-for form, name, fast, wide in [
-    (UNIFORM, "float32", kernel.COLUMNS, False), (SCALED, "bfloat16", kernel.COLUMNS, False),
-    (AFFINE, "float32", kernel.ROWS, False), (SCALED, "float8_e4m3fn", kernel.OUTER, True),
-    (SCALED, "float64", kernel.COLUMNS, True), (AFFINE, "float16", kernel.ROWS, True),
-]:
-    text = compiled(form, name, fast, wide)
-    count = lambda pattern: len(re.findall(pattern, text))
-    print(form, name, fast, wide, "stores", *sorted(set(re.findall(r"st\.global[.\w]*", text))),
-          "fused", count(r"(?:fma|mad)[.\w]*f(?:32|64)"), "rounded", count(r"mul\.rn\.f32") > 0,
-          "flushed", count(r"\.ftz"), "slow", count(r"(?:mul|div|rem)\.[.\w]*[su]64"))
-"""
-
-
-def test_the_triton_kernel_compiles_for_cuda_without_a_device(tmp_path: Path) -> None:
-    """Runs of memory are stored at once, no float32 product is fused, and no integers of 64 bits are multiplied."""
-    lines = python(COMPILED, script="", TRITON_INTERPRET=None, TRITON_CACHE_DIR=str(tmp_path))
-    assert lines == [
-        "0 float32 0 False stores st.global.v4.b32 fused 0 rounded True flushed 0 slow 0",
-        "1 bfloat16 0 False stores st.global.v4.b32 fused 0 rounded True flushed 0 slow 0",
-        "2 float32 1 False stores st.global.v4.b32 fused 0 rounded True flushed 0 slow 0",
-        "1 float8_e4m3fn 2 True stores st.global.b8 fused 0 rounded True flushed 0 slow 0",
-        "1 float64 0 True stores st.global.v2.b64 fused 0 rounded True flushed 0 slow 0",
-        "2 float16 1 True stores st.global.v2.b32 fused 0 rounded True flushed 0 slow 0",
-    ]
 
 
 # Memory -----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ the layout of ZeRO-3 is made by hand there, as DeepSpeed 0.19.8 documents and ma
 """
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -28,12 +29,13 @@ from hypothesis import strategies as st
 from torch_tensors import array
 
 from fanin.errors import WindowError
+from fanin.models.arrays import Part, write
 from fanin.models.torch.shards import chunk, stretches
+from fanin.recipe import Piece, Whole, Window
 
 LIMIT = 240.0  # seconds for all cases of one number of processes, which take 10 to 40 on two idle cores
-WORLDS = {1: 8, 2: 19, 4: 13}  # cases
-GATHERED = {1: 0, 2: 0, 4: 0}  # tensors
-COMPARED = {1: 0, 2: 0, 4: 0}  # tensors that were compared in the processes only, by process 0
+# By the number of processes: cases, gathered tensors, and tensors that process 0 compared itself.
+WORLDS = {1: (8, 472, 152), 2: (20, 861, 236), 4: (12, 1305, 336)}
 
 Run = tuple[list[dict[str, Any]], dict[str, np.ndarray]]
 
@@ -57,11 +59,6 @@ def launch(world: int, directory: Path, *cases: str, limit: float = LIMIT) -> Ru
         return [json.loads((directory / f"{rank}.json").read_text()) for rank in range(world)], dict(arrays)
 
 
-@pytest.fixture(scope="module", params=WORLDS)
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return launch(request.param, tmp_path_factory.mktemp(f"world{request.param}"))
-
-
 def compare(gathered: dict[str, np.ndarray]) -> int:
     """Compare what was gathered with what this process has."""
     compared = 0
@@ -74,33 +71,31 @@ def compare(gathered: dict[str, np.ndarray]) -> int:
     return compared
 
 
-def test_what_is_gathered_is_what_one_process_has(run: Run) -> None:
-    reports, gathered = run
-    world = len(reports)
-    print(world, len(gathered), reports[0]["tensors"])
+@pytest.mark.parametrize("world", WORLDS)
+def test_what_is_gathered_is_what_one_process_has(world: int, tmp_path: Path) -> None:
+    reports, gathered = launch(world, tmp_path)
     for report in reports:
-        assert report["cases"] == sharded.names(world)
         assert report["world"] == world
-    assert len(sharded.names(world)) == WORLDS[world]
-    assert compare(gathered) == GATHERED[world]
-    assert reports[0]["tensors"] == COMPARED[world]
+        assert report["cases"] == sharded.names(world)
+    assert (len(sharded.names(world)), compare(gathered), reports[0]["tensors"]) == WORLDS[world]
 
 
-def test_a_process_takes_little_more_memory_than_its_shard(run: Run) -> None:
-    reports, _ = run
-    for rank, report in enumerate(reports):
-        for way, peak in report.get("memory", {}).items():
-            print(f"process {rank} of 4, {way}: {peak:.1f} MiB for 128 MiB")
-            assert 120 < peak <= 128 + 64, (rank, way)
-    assert len(reports) != 4 or all(len(report["memory"]) == 4 for report in reports)
+def test_another_bit_would_be_told() -> None:
+    for dtype in sharded.DTYPES:
+        expected = array(sharded.whole("zoo", dtype)["dense.weight"])
+        gathered = {f"zoo/{dtype}/case/dense.weight": expected.view(f"u{expected.itemsize}")}
+        assert compare(gathered) == 1
+        gathered[f"zoo/{dtype}/case/dense.weight"][3, 2] ^= 1
+        with pytest.raises(AssertionError, match=r"1 of 60 elements differ, first at \(3, 2\)"):
+            compare(gathered)
 
 
-def test_another_bit_would_be_told(run: Run) -> None:
-    for key in list(run[1])[:: len(run[1]) // 3]:
-        spoiled = run[1][key].copy()
-        spoiled.reshape(-1)[-1] ^= 1
-        with pytest.raises(AssertionError, match=r"1 of \d+ elements differ"):
-            compare({key: spoiled})
+def test_a_process_takes_little_more_memory_than_its_shard(tmp_path: Path) -> None:
+    for rank, report in enumerate(launch(4, tmp_path, "memory")[0]):
+        assert report["memory"].keys() == {"fully_shard", "Shard(1)", "strided", "ZeRO-3"}
+        for way, peak in report["memory"].items():
+            print(f"process {rank} of 4, {way}: {peak:.1f} MiB at most, for a shard of 128 MiB")
+            assert 120 < peak <= 128 + 64, way
 
 
 def test_a_process_that_waits_in_vain_is_told(tmp_path: Path) -> None:
@@ -152,3 +147,26 @@ def test_chunks_of_chunks_are_those_of_torch(length: int, cuts: list[tuple[int, 
         expected = torch.cat([*itertools.chain(*inner), expected[:0]])
         runs = chunk(runs, split, number, index)
     assert [each for start, stop in runs for each in range(start, stop)] == expected.tolist()
+
+
+def test_what_can_only_be_computed_whole_is_computed_once_and_where_it_is_needed() -> None:
+    computed = []
+
+    def compute(number: int) -> np.ndarray:
+        computed.append(number)
+        return np.full((2, 3), number, np.float32)
+
+    whole = Window.whole((2, 3))
+    pieces = [
+        Piece(
+            Whole(functools.partial(compute, number), (2, 3)), whole, (slice(2 * number, 2 * number + 2), slice(0, 3))
+        )
+        for number in range(3)
+    ]
+    array = np.zeros((6, 3), np.float32)  # the parts: rows 1 to 3, in three boxes
+    parts = [Part(window, array[window.slices]) for window in stretches((6, 3), 4, 11)]
+    write(pieces, parts)
+    assert computed == [0, 1]
+    assert array.reshape(-1).tolist() == [0] * 6 + [1] * 5 + [0] * 7
+    write(pieces, parts[:0])
+    assert computed == [0, 1]

@@ -227,7 +227,7 @@ def _draw_on_device(draw: Draw, window: Window, view: DeviceArray) -> None:
     chosen = _current_settings().engine
     if chosen is None:
         chosen = "triton" if view.tensor.is_cuda and "triton" in available() else "torch"
-    threads = current(view.size)[1]
+    threads = _current_settings().threads or _cores()
     if chosen in _ON_DEVICES:
         _engine(chosen)(draw, window, view.tensor, threads)
         return

@@ -9,7 +9,7 @@ Longer than most files, as kernels are: it is one text to be read against `spec`
 
 import triton
 import triton.language as tl
-from triton.language import core
+from triton.language import core  # where all of Triton 3 has `mul` and `add` with that argument
 
 from fanin.engines import forms
 from fanin.spec.philox import INCREMENTS, MULTIPLIERS

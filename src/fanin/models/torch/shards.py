@@ -66,9 +66,9 @@ def reshard(module: nn.Module) -> None:
 
     What is written to gathered ones is lost. Nothing is communicated.
     """
-    fsdp = sys.modules.get("torch.distributed.fsdp")
+    sharded: Any = getattr(sys.modules.get("torch.distributed.fsdp"), "FSDPModule", ())  # none where it is not loaded
     for layer in module.modules():
-        if fsdp is not None and isinstance(layer, fsdp.FSDPModule):
+        if isinstance(layer, sharded):
             layer.reshard()
 
 
