@@ -24,13 +24,23 @@ class Row:
     note: str = ""
 
 
+SHORT = 0.1  # seconds below which a call is preceded by one that does not count
+
+
 def best(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the least seconds of each contender over several rounds in which each runs once."""
+    """Return the least seconds of each contender over several rounds in which each runs once.
+
+    A short call is timed after an untimed one of its own, since the contender before leaves caches
+    cold and, for some 0.1 s, idle threads that spin (those of torch cost the next fill a third).
+    """
     for contender in contenders.values():
         contender()  # compile, load, touch memory
     times = dict.fromkeys(contenders, float("inf"))
     for _ in range(rounds):
         for name, contender in contenders.items():
+            if times[name] < SHORT:
+                time.sleep(SHORT)
+                contender()
             started = time.perf_counter()
             contender()
             times[name] = min(times[name], time.perf_counter() - started)
