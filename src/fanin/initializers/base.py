@@ -41,7 +41,7 @@ class Initializer:
         dtype: of the result, by name or as any library writes it; None is float32, or that of `out`.
         name: the logical name of the tensor. Tensors of one seed and different names are
             independent; without a name it is the unnamed stream, the same for all.
-        layout: which axis is which, such as ``"o i *k"`` (see `fanin.Layout`). It decides the fans
+        layout: which axis is which, such as ``"o i *k"`` (see `fanin.layouts.Layout`). It decides the fans
             and the coordinates at which values are drawn; None is array order with Keras' fans. A
             sharding of JAX, which Keras 3 passes under this name, distributes the array over devices.
         window: one slice per axis; only that part of the array is made, exactly as it would be in

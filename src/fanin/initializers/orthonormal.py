@@ -21,7 +21,7 @@ class Orthogonal(RandomInitializer):
     """A random orthogonal matrix times a gain; rows or columns are orthonormal where it is rectangular.
 
     The matrix has ``rows = prod(all canonical axes but the last)`` and the last canonical axis for
-    columns (see `fanin.Layout`); a batch axis holds independent matrices. A Gaussian matrix
+    columns (see `fanin.layouts.Layout`); a batch axis holds independent matrices. A Gaussian matrix
     A, ``max(rows, columns)`` by ``min(rows, columns)``, is factorized, A = Q R, the columns of Q
     take the signs of R's diagonal, which makes Q Haar-distributed, and the wide case is transposed.
 
