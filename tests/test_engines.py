@@ -703,21 +703,23 @@ def test_the_measure_of_memory_sees_a_copy() -> None:
 
     FILLS["copying"] = (Copying(7), (SIDE, SIDE), None, None)
     try:
-        with pytest.raises(AssertionError, match=r"copying: 64\.\d MiB beyond"):
+        with pytest.raises(AssertionError, match=r"copying: \d+\.\d MiB beyond"):
             fill("copying")
     finally:
         del FILLS["copying"]
 
 
 PEAK = """
-import resource
+def peak():  # KiB; not getrusage's, which begins with that of the process that started this one
+    with open("/proc/self/status") as lines:
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 engine, shape, layout, order = sys.argv[1], *map(eval, sys.argv[2:])
 with fanin.use(engine=engine, threads=2):
     initializers.HeNormal(seed=7)((2, 2))
     out = np.ones(shape, np.float32, order=order)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     initializers.HeNormal(seed=7)(shape, layout=layout, out=out)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 
