@@ -7,8 +7,11 @@
     keras.layers.Dense(64, kernel_initializer="he_normal")
 
 Each class is a subclass of the Keras class of its name: it has its arguments, defaults, attributes and
-configuration, returns tensors of the backend, and is taken wherever Keras takes its own.
+configuration, returns tensors of the backend, and is taken wherever Keras takes its own. The classes
+answer to their names in lower case too: ``fanin.keras.he_normal(seed=7)``.
 """
+
+from typing import Any as _Any
 
 import keras as _keras
 
@@ -57,3 +60,10 @@ VarianceScaling = _twin(_ours.VarianceScaling, _keras.initializers.VarianceScali
 Zeros = _twin(_ours.Zeros, _keras.initializers.Zeros)
 
 _TWINS.update({cls.__base__: cls for cls in map(globals().get, __all__) if isinstance(cls, type)})
+
+
+def __getattr__(name: str) -> _Any:
+    """Find a class under its Keras name, ``fanin.keras.he_normal``."""
+    if not name.startswith("_") and (twin := _TWINS.get(getattr(_keras.initializers, name, None))):
+        return twin
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

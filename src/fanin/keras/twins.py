@@ -32,6 +32,7 @@ def twin(ours: type[Initializer], theirs: Any) -> Any:
     }
     if arguments:
         body["__init__"] = _constructor(ours, theirs, arguments)
+        body["get_config"] = _configuration(theirs, arguments)
     cls = type(name, (theirs,), body)
     return keras.saving.register_keras_serializable(package="fanin")(cls)
 
@@ -57,6 +58,16 @@ def _constructor(ours: type[Initializer], theirs: Any, arguments: Sequence[str])
             raise refusal
 
     return __init__
+
+
+def _configuration(theirs: Any, arguments: Sequence[str]) -> Callable[[Any], dict[str, Any]]:
+    def get_config(self: Any) -> dict[str, Any]:
+        """Return the arguments that make this initializer, as Keras writes them."""
+        config: dict[str, Any] = theirs.get_config(self)
+        # Differs from Keras 3.15, whose Identity forgets its gain.
+        return {**config, **{key: getattr(self, key) for key in arguments if key not in config}}
+
+    return get_config
 
 
 def _refusal(ours: type[Initializer], given: Mapping[str, Any]) -> ArgumentError | None:
