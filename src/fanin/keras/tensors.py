@@ -1,16 +1,21 @@
 """Tensors of Keras' backend, made from what `fanin.initializers` gives, and the arguments that are such tensors."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from fanin import dtypes
 from fanin.errors import ArgumentError
-from fanin.initializers import Initializer
+from fanin.initializers import Initializer, outputs
 from fanin.initializers.shardings import placement
+from fanin.recipe import check_shape
 
 __all__ = ["plain", "tensor"]
+
+_ALIGNMENT = 64  # bytes; jaxlib's least for memory that it does not own
 
 
 def tensor(initializer: Initializer, shape: Sequence[int], dtype: object, layout: object) -> Any:
@@ -23,19 +28,37 @@ def tensor(initializer: Initializer, shape: Sequence[int], dtype: object, layout
         layout: a sharding of JAX or Keras' `TensorLayout` of one, or None.
     """
     name: str = keras.backend.standardize_dtype(dtype)
-    if layout is None:
-        return _converted(initializer(shape, name), name)
-    if placement(layout) is None:
-        raise ArgumentError(
-            f"layout={layout!r} is no sharding of JAX. What Keras calls a layout is where a tensor is to be; a layout "
-            f"of fanin's, such as 'o i', is taken by fanin.initializers."
-        )
-    return initializer(shape, name, layout=layout)  # type: ignore[arg-type]  # a sharding, which Keras names so
+    if layout is not None:
+        if placement(layout) is None:
+            raise ArgumentError(
+                f"layout={layout!r} is no sharding of JAX. What Keras calls a layout is where a tensor is to be; a "
+                f"layout of fanin's, such as 'o i', is taken by fanin.initializers."
+            )
+        return initializer(shape, name, layout=layout)  # type: ignore[arg-type]  # a sharding, which Keras names so
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return _of_jax(initializer(shape, name, out=_aligned(shape, name)), name)
+    array = initializer(shape, name)
+    return _of_torch(array, name) if backend == "torch" else keras.ops.convert_to_tensor(array, name)
 
 
-def _converted(array: np.ndarray, dtype: str) -> Any:
-    if keras.backend.backend() != "torch":
-        return keras.ops.convert_to_tensor(array, dtype)
+def _aligned(shape: Sequence[int], dtype: str) -> np.ndarray:
+    """Return memory that JAX can use as it is."""
+    whole, resolved = check_shape(shape), dtypes.resolve(dtype)
+    size = math.prod(whole) * resolved.itemsize
+    memory = outputs.allocated((size + _ALIGNMENT,), "uint8")
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(resolved).reshape(whole)
+
+
+def _of_jax(array: np.ndarray, dtype: str) -> Any:
+    import jax
+
+    # Keras' own conversion copies. It follows for what JAX does not hold, and says so: float64 without x64.
+    return keras.ops.convert_to_tensor(jax.device_put(array), dtype)
+
+
+def _of_torch(array: np.ndarray, dtype: str) -> Any:
     import torch
 
     # Keras' own conversion copies once more, and torch reads no dtype of ml_dtypes: hand the bits over.
