@@ -11,7 +11,8 @@ from fanin import dtypes
 from fanin.errors import ArgumentError
 from fanin.initializers import Initializer, outputs
 from fanin.initializers.shardings import placement
-from fanin.recipe import check_shape
+from fanin.layouts import Shape
+from fanin.recipe import Draw, check_shape
 
 __all__ = ["plain", "tensor"]
 
@@ -34,12 +35,29 @@ def tensor(initializer: Initializer, shape: Sequence[int], dtype: object, layout
                 f"layout={layout!r} is no sharding of JAX. What Keras calls a layout is where a tensor is to be; a "
                 f"layout of fanin's, such as 'o i', is taken by fanin.initializers."
             )
-        return initializer(shape, name, layout=layout)  # type: ignore[arg-type]  # a sharding, which Keras names so
+        return _distributed(initializer, check_shape(shape), name, layout)
     backend = keras.backend.backend()
     if backend == "jax":
         return _of_jax(initializer(shape, name, out=_aligned(shape, name)), name)
     array = initializer(shape, name)
     return _of_torch(array, name) if backend == "torch" else keras.ops.convert_to_tensor(array, name)
+
+
+def _distributed(initializer: Initializer, shape: Shape, dtype: str, layout: Any) -> Any:
+    import jax
+
+    sharding = getattr(layout, "backend_layout", layout)
+    placed = True
+    if isinstance(getattr(sharding, "mesh", None), jax.sharding.AbstractMesh):  # Keras names the devices in a context
+        mesh = jax.sharding.get_mesh()
+        placed = not mesh.empty
+        if placed:
+            mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names, axis_types=sharding.mesh.axis_types)
+            sharding = jax.sharding.NamedSharding(mesh, sharding.spec)
+    drawn = isinstance(initializer.recipe(shape), Draw)  # anything else would be computed whole for every shard
+    if not placed or not drawn or sharding.is_fully_replicated:
+        return initializer(shape, dtype, layout=layout)
+    return jax.make_array_from_callback(shape, sharding, lambda part: initializer.window(shape, part, dtype))
 
 
 def _aligned(shape: Sequence[int], dtype: str) -> np.ndarray:
