@@ -20,6 +20,11 @@ NAMES = {
         "kaiming_uniform_", "materialize", "missing", "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_",
         "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
     ],
+    "fanin.keras": [
+        "STFT", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "LecunNormal",
+        "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
+        "Zeros", "install", "installed", "uninstall",
+    ],
     "fanin.checkpoint": ["shapes", "write"],
     "fanin.initializers": [
         "ALIASES", "STFT", "Alias", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
