@@ -1,12 +1,13 @@
-"""The engine in JAX's own operations: one pure, elementwise function of 32-bit integers, for programs that are traced.
+"""The engine in JAX's own operations: one pure, elementwise function of integers, for programs that are traced.
 
 Each element computes its own block and selects its lane: XLA would compute a block anew for each
 of four stacked words (0.02 against 0.2 Gelem/s), and what is elementwise splits over devices,
 batches and windows by itself. Numbers are operands and only shapes are compiled in, so that
-parameters of one shape share one program.
+parameters of one shape share one program. Words have 32 bits, so that it does not matter whether x64 is on.
 """
 
 import functools
+import importlib
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,9 @@ from fanin.spec.philox import INCREMENTS, MASK, MULTIPLIERS, ROUNDS
 __all__ = ["Origin", "draw_window", "fill", "origin_of"]
 
 Words = Any  # four uint32 scalars, traced or not: the key, and counter words 2 and 3
+
+# A context of its own in newer versions, and under the same name elsewhere before.
+_enable_x64: Any = (jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")).enable_x64
 
 _CARRIERS = {8: np.uint8, 16: np.uint16}
 
@@ -116,13 +120,12 @@ def _word_of(words: Words, rows: jax.Array, blocks: jax.Array, lanes: jax.Array)
     k0, k1, n2, n3 = words
     c0, c1 = blocks, rows
     c2, c3 = (lax.full_like(rows, 0) + word for word in (n2, n3))
-    m0, m1 = (lax.full_like(rows, _u(factor)) for factor in MULTIPLIERS)
     for number in range(ROUNDS):
         s0, s1 = (_u(number * step & MASK) for step in INCREMENTS)
-        c0, c1, c2, c3 = (
-            _mulhi(c2, m1) ^ c1 ^ (k0 + s0), c2 * m1,
-            _mulhi(c0, m0) ^ c3 ^ (k1 + s1), c0 * m0,
-        )  # fmt: skip
+        (high0, low0), (high1, low1) = (
+            _product(c, _u(factor)) for c, factor in zip((c0, c2), MULTIPLIERS, strict=True)
+        )
+        c0, c1, c2, c3 = high1 ^ c1 ^ (k0 + s0), low1, high0 ^ c3 ^ (k1 + s1), low0
     odd = (lanes & _u(1)) != 0
     return lax.select((lanes >> _u(1)) != 0, lax.select(odd, c3, c2), lax.select(odd, c1, c0))
 
@@ -131,14 +134,14 @@ def _values(word: jax.Array, operands: Any, knots: Any, kind: int) -> jax.Array:
     """Words to float32 values: `fanin.spec.variates`."""
     origin, slope, least, greatest, unit = operands
     if kind == UNIFORM:
-        v = origin + _signed(_mulhi(word, lax.full_like(word, 0) + slope))
+        v = origin + _signed(_product(word, slope)[0])
     else:
         v = _variates(word, knots)
         if kind == AFFINE:
             size = lax.bitcast_convert_type(lax.abs(v), np.uint32) << _u(1)
-            offset = _signed(_mulhi(size, lax.full_like(size, 0) + slope))
+            offset = _signed(_product(size, slope)[0])
             v = lax.clamp(least, origin + lax.select(v < np.int32(0), -offset, offset), greatest)
-    return lax.convert_element_type(v, np.float32) * unit
+    return lax.convert_element_type(v, np.float32) * unit  # type: ignore[no-any-return]  # lax types it loosely
 
 
 def _variates(word: jax.Array, knots: Any) -> jax.Array:
@@ -157,7 +160,12 @@ def _variates(word: jax.Array, knots: Any) -> jax.Array:
 
 
 def _gather(knots: Any, index: jax.Array) -> jax.Array:
-    return jax.numpy.asarray(knots).at[index].get(mode="promise_in_bounds")
+    numbers = lax.GatherDimensionNumbers((), collapsed_slice_dims=(0,), start_index_map=(0,))
+    mode = lax.GatherScatterMode.PROMISE_IN_BOUNDS
+    found: jax.Array = lax.gather(
+        jax.numpy.asarray(knots), lax.expand_dims(index, (index.ndim,)), numbers, (1,), mode=mode
+    )
+    return found
 
 
 def _rounded(single: jax.Array, name: str) -> jax.Array:
@@ -186,14 +194,16 @@ def _rounded(single: jax.Array, name: str) -> jax.Array:
     return lax.bitcast_convert_type(carrier, jax.numpy.dtype(name))
 
 
-def _mulhi_by_halves(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The upper half of the products of words, by halves of 16 bits."""
-    a0, a1, b0, b1 = a & _u(0xFFFF), a >> _u(16), b & _u(0xFFFF), b >> _u(16)
-    middle = a1 * b0 + (a0 * b0 >> _u(16))
-    return a1 * b1 + (middle >> _u(16)) + (a0 * b1 + (middle & _u(0xFFFF)) >> _u(16))
+def _product(words: jax.Array, factor: Any) -> tuple[jax.Array, jax.Array]:
+    """Both halves of the products of words with one word.
 
-
-_mulhi = getattr(lax, "mulhi", _mulhi_by_halves)  # not in every JAX
+    64 bits wide between words of 32, so that one multiplication gives both halves: 1.4 times as fast on a CPU
+    as `lax.mulhi` and another. The context admits the type for these lines, whatever the setting is outside.
+    """
+    with _enable_x64(True):
+        wide = lax.convert_element_type(words, np.uint64) * lax.convert_element_type(factor, np.uint64)
+        high = wide >> np.uint64(32)
+        return lax.convert_element_type(high, np.uint32), lax.convert_element_type(wide, np.uint32)
 
 
 def _signed(word: jax.Array) -> jax.Array:

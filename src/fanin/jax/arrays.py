@@ -50,12 +50,15 @@ def make(
         return _placed(functools.partial(_traced, request, recipe, name, dtype), words, sharding)
     sharding = None if out_sharding is None else _sharding(out_sharding, shape, traced=False)
     if sharding is not None:
-        if all(device.platform == "cpu" for device in sharding.device_set):
-            return jax.make_array_from_callback(
-                shape, sharding, lambda index: _on_host(recipe, _window(shape, index), dtype)
+        sharded: jax.Array
+        if all(str(device.platform) == "cpu" for device in _devices(sharding)):
+            sharded = jax.make_array_from_callback(
+                shape, sharding, lambda index: _on_host(recipe, Window.of(shape, index), dtype)
             )
-        draw = functools.partial(_traced, request, recipe, name, dtype)
-        return jax.jit(draw, out_shardings=sharding)(_uint32(words))  # type: ignore[no-any-return]
+        else:
+            draw = functools.partial(_traced, request, recipe, name, dtype)
+            sharded = jax.jit(draw, out_shardings=sharding)(_uint32(words))
+        return sharded
     if _default_platform() == "cpu" and engines.current(1)[0] != "jax":
         return jax.device_put(_on_host(recipe, Window.whole(shape), dtype))
     return _traced(request, recipe, name, dtype, words)
@@ -76,10 +79,14 @@ def _in_trace() -> bool:
 
 
 def _default_platform() -> str:
-    device = jax.config.jax_default_device
+    device: Any = getattr(jax.config, "jax_default_device", None)
     if device is None:
         return str(jax.default_backend())
     return device if isinstance(device, str) else str(device.platform)
+
+
+def _devices(sharding: Sharding) -> Any:
+    return sharding.device_set
 
 
 def _uint32(words: Words) -> Words:
@@ -111,7 +118,7 @@ def _called_back(
         engines.fill(request(stream_of(name, tuple(int(word) for word in known))), Window.whole(shape), array)
         return array
 
-    expected = jax.ShapeDtypeStruct(shape, dtype)
+    expected = jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]  # JAX leaves it untyped
     result: jax.Array = jax.pure_callback(compute, expected, *_uint32(words), vmap_method="sequential")
     return result
 
@@ -128,10 +135,6 @@ def _aligned(shape: Shape, dtype: np.dtype) -> np.ndarray:
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def _window(shape: Shape, index: tuple[slice, ...]) -> Window:
-    return Window.of(shape, index)
 
 
 def _sharding(given: Any, shape: Shape, *, traced: bool) -> Sharding:
@@ -162,8 +165,9 @@ def _placed(draw: Callable[[Words], jax.Array], words: Words, sharding: Sharding
     explicit = getattr(getattr(sharding, "mesh", None), "explicit_axes", ())
     if explicit:  # types that carry shardings: within, those of the axes are XLA's affair
         typed = jax.sharding.auto_axes(draw, axes=explicit, out_sharding=sharding)
-        return typed(tuple(map(jax.numpy.asarray, _uint32(words))))  # type: ignore[no-any-return]
-    return lax.with_sharding_constraint(draw(words), sharding)  # type: ignore[no-any-return]
+        result: jax.Array = typed(tuple(map(jax.numpy.asarray, _uint32(words))))
+        return result
+    return lax.with_sharding_constraint(draw(words), sharding)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def broadcast(value: np.ndarray, shape: Shape, dtype: np.dtype, out_sharding: Any) -> jax.Array:

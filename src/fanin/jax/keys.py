@@ -35,7 +35,7 @@ def words_of(key: Any) -> Words:
             raise _no_key(key, f"a {type(key).__name__}")
         seed = check_seed(key)
         return seed >> 32, seed & MASK
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if jax.numpy.issubdtype(dtype, jax.dtypes.prng_key):
         if key.shape:
             raise _no_key(key, f"an array of keys, of shape {key.shape!r}: map over them by jax.vmap")
         key = jax.random.key_data(key)
