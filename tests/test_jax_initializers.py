@@ -258,7 +258,7 @@ def test_orthogonal_takes_its_columns_from_any_axis() -> None:
     for axis, shape in ((-1, (3, 8, 5)), (0, (5, 3, 8)), (1, (8, 5, 3))):
         w = np.moveaxis(np.asarray(fj.orthogonal(column_axis=axis)(key, shape)), axis, -1).reshape(-1, 5)
         assert np.abs(w.T @ w - np.eye(5)).max() < 1e-6
-    delta = np.asarray(fj.delta_orthogonal(2.0)(key, (3, 4, 5, 8)))
+    delta = np.array(fj.delta_orthogonal(2.0)(key, (3, 4, 5, 8)))
     centre = delta[1, 1].copy()
     assert np.abs(centre @ centre.T - 4 * np.eye(5)).max() < 1e-5
     assert_same_bits(centre, np.asarray(fj.orthogonal(2.0)(key, (5, 8))))
