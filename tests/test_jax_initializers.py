@@ -1,6 +1,7 @@
 """fanin.jax: JAX's names and protocol, keys of every kind, and the bits of fanin.initializers however it is run."""
 
 import inspect
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,8 @@ def test_initializers_are_records() -> None:
     assert fj.constant([1, 2]) == fj.constant(np.array([1, 2])) != fj.constant([1, 3])
     assert len({init for init, *_ in PAIRS}) == len({repr(init) for init, *_ in PAIRS}) == len(PAIRS)
     assert repr(fj.normal(2)) == "normal(stddev=2.0, dtype=None)"
+    for init, *_ in [*PAIRS, (fj.constant([1, 2]),)]:
+        assert pickle.loads(pickle.dumps(init)) == init
     with pytest.raises(AttributeError):
         fj.normal().stddev = 2.0  # type: ignore[misc]
 
@@ -246,9 +249,7 @@ def test_extreme_words() -> None:
 )
 def test_axes_decide_the_fans(shape: tuple[int, ...], axes: dict[str, Any], fan_in: int) -> None:
     wanted = fj.normal(float(np.sqrt(1.0 / fan_in)))(7, shape)
-    assert_same_bits(
-        np.asarray(fj.variance_scaling(1.0, "fan_in", "normal", **axes)(7, shape)), np.asarray(wanted)
-    )
+    assert_same_bits(np.asarray(fj.variance_scaling(1.0, "fan_in", "normal", **axes)(7, shape)), np.asarray(wanted))
     theirs = THEIRS.variance_scaling(1.0, "fan_in", "normal", **axes)(jax.random.key(0), (*shape,))
     assert abs(float(theirs.std()) * np.sqrt(fan_in) - 1) < 6 / np.sqrt(2 * np.prod(shape))
 
@@ -305,9 +306,7 @@ def test_nnx_takes_them() -> None:
     from flax import nnx
 
     layer = nnx.Linear(16, 8, kernel_init=fj.he_normal(), bias_init=fj.ones, rngs=nnx.Rngs(0))
-    assert_same_bits(
-        np.asarray(layer.kernel[...]), np.asarray(fj.he_normal()(nnx.Rngs(0).params(), (16, 8)))
-    )
+    assert_same_bits(np.asarray(layer.kernel[...]), np.asarray(fj.he_normal()(nnx.Rngs(0).params(), (16, 8))))
     assert (np.asarray(layer.bias[...]) == 1).all()
 
 

@@ -50,6 +50,8 @@ def make(
         return _placed(functools.partial(_traced, request, recipe, name, dtype), words, sharding)
     sharding = None if out_sharding is None else _sharding(out_sharding, shape, traced=False)
     if sharding is not None:
+        if isinstance(recipe, Whole):  # once, and not for each device
+            recipe = Whole(functools.cache(recipe.compute), shape)
         sharded: jax.Array
         if all(str(device.platform) == "cpu" for device in _devices(sharding)):
             sharded = jax.make_array_from_callback(
