@@ -23,9 +23,10 @@ CONFIGURATIONS = {
     "numba, 3 threads": {"engine": "numba", "threads": 3},
     "torch": {"engine": "torch"},
     "triton, interpreted": {"engine": "triton"},
+    "jax, jit": {"engine": "jax"},
 }
 FAST = [name for name in CONFIGURATIONS if name != "reference"]
-SLOW = ["triton, interpreted"]  # some 50 ms a fill, however small
+SLOW = ["triton, interpreted", "jax, jit"]  # some 50 ms a fill, however small; a compilation for each shape and dtype
 
 DISTRIBUTIONS: list[Distribution] = [
     UniformInterval(-0.05, 0.05),

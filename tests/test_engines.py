@@ -110,13 +110,13 @@ def test_a_block_ends_where_it_began() -> None:
 def test_auto_chooses_by_size() -> None:
     with fanin.use(engine="numpy"), fanin.use(engine="auto"):
         assert current(2**24)[0] == "numba"
-    assert engines.available() == engines.NAMES == ("reference", "numpy", "numba", "torch", "triton")
+    assert engines.available() == engines.NAMES == ("reference", "numpy", "numba", "torch", "triton", "jax")
 
 
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        ({"engine": "cuda"}, "engine='cuda' is no engine; choose one of reference, numpy, numba, torch, triton, or"),
+        ({"engine": "cuda"}, "engine='cuda' is no engine; choose one of reference, numpy, numba, torch, triton, jax"),
         ({"engine": "NumPy"}, "engine='NumPy' is no engine"),
         ({"engine": ""}, "engine='' is no engine"),
         ({"engine": 3}, "engine=3 is no engine"),
@@ -267,9 +267,9 @@ def requests() -> list[tuple[Initializer, tuple[int, ...], str | None, str]]:
     return [*asked, (kinds[4], *small, "layer.0")]
 
 
-@pytest.mark.parametrize("engine", ["reference", "numpy", "numba", "torch", "triton", "auto"])
+@pytest.mark.parametrize("engine", ["reference", "numpy", "numba", "torch", "triton", "jax", "auto"])
 def test_sixteen_threads_at_once_give_what_one_gives(engine: str) -> None:
-    slow = engine in ("reference", "torch", "triton")
+    slow = engine in ("reference", "torch", "triton", "jax")
     asked = [request for request in requests() if not slow or request[1] == (40, 30)]
     with fanin.use(engine="numpy", threads=1):
         expected = [kind(shape, layout=layout, name=name) for kind, shape, layout, name in asked]
@@ -546,12 +546,12 @@ made = [getattr(initializers, n)() for n in initializers.__all__ if isinstance(g
         and n not in ("Initializer", "Alias", "STFT")]
 print(len(made), all(i((4, 4)).shape == (4, 4) for i in made), initializers.STFT()((4, 1, 3)).shape)
 from fanin import selftest
-print({result.engine for result in selftest.run()} == {"spec", "reference", "numpy", "torch", "triton"})
+print({result.engine for result in selftest.run()} == {"spec", "reference", "numpy", "torch", "triton", "jax"})
 """
     lines = python(code, script=WITHOUT_NUMBA + SCRIPT)
     assert lines == [
         f"{digest()} {digest('v', (301, 401), 'o i')}",
-        "reference numpy torch triton numpy False",
+        "reference numpy torch triton jax numpy False",
         *["engine='numba' is not installed; run: pip install numba"] * 2,
         "15 True (4, 1, 3)",
         "True",
@@ -573,7 +573,7 @@ except fanin.errors.EngineError as error:
 
 ASK = """
 fanin.use(engine="reference")
-print(*engines.available(), "torch" in sys.modules, "triton" in sys.modules)
+print(*engines.available(), *(name in sys.modules for name in ("torch", "triton", "jax")))
 for engine in ("torch", "triton"):
     try:
         fanin.use(engine=engine)
@@ -590,12 +590,12 @@ def small() -> str:
 @pytest.mark.parametrize(
     ("hidden", "interpret", "expected"),
     [
-        ((), "1", ["reference numpy numba torch triton False False", "chosen {} True", "chosen {} True"]),
+        ((), "1", ["reference numpy numba torch triton jax False False False", "chosen {} True", "chosen {} True"]),
         (
             ("triton",),
             "1",
             [
-                "reference numpy numba torch False False",
+                "reference numpy numba torch jax False False False",
                 "chosen {} True",
                 "engine='triton' is not installed; run: pip install triton",
             ],
@@ -604,7 +604,7 @@ def small() -> str:
             ("torch", "triton"),
             "1",
             [
-                "reference numpy numba False False",
+                "reference numpy numba jax False False False",
                 "engine='torch' is not installed; run: pip install torch",
                 "engine='triton' is not installed; run: pip install torch triton",
             ],
@@ -613,7 +613,7 @@ def small() -> str:
             (),
             None,
             [
-                "reference numpy numba torch False False",
+                "reference numpy numba torch jax False False False",
                 "chosen {} True",
                 "engine='triton' needs a CUDA device, and finds none; choose 'torch', or 'auto'. To run its kernels on "
                 "the host, slowly, set TRITON_INTERPRET=1 in the environment before Triton is imported.",
@@ -742,7 +742,7 @@ def test_an_engine_is_a_module_with_one_fill() -> None:
         outputs.append(out)
     for out in outputs:
         assert_same_bits(out, outputs[0])
-    assert len(outputs) == 5
+    assert len(outputs) == 6
 
 
 def test_the_expected_digests_are_many() -> None:

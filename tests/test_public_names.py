@@ -20,6 +20,11 @@ NAMES = {
         "kaiming_uniform_", "materialize", "missing", "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_",
         "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
     ],
+    "fanin.jax": [
+        "Initializer", "constant", "delta_orthogonal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
+        "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal",
+        "truncated_normal", "uniform", "variance_scaling", "xavier_normal", "xavier_uniform", "zeros",
+    ],
     "fanin.keras": [
         "STFT", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "LecunNormal",
         "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",

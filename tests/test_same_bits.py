@@ -12,7 +12,7 @@ CASES = cases()
 
 def test_the_table_of_cases_is_whole() -> None:
     assert len(CASES) == 2448
-    assert engines.NAMES == ("reference", "numpy", "numba", "torch", "triton")
+    assert engines.NAMES == ("reference", "numpy", "numba", "torch", "triton", "jax")
     assert engines.available() == engines.NAMES
 
 

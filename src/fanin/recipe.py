@@ -194,14 +194,22 @@ Distribution = ConstantValue | Diagonal | UniformInterval | Normal
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The identity of a logical tensor: its name and the seed."""
+    """The identity of a logical tensor: its name and the seed.
+
+    Attributes:
+        name: the logical name.
+        seed: 0 to 2**64 - 1.
+        more: words 2 and 3 of a JAX key of four, whose words 0 and 1 are the seed (docs/stream.md, section 3).
+    """
 
     name: str
     seed: int
+    more: tuple[int, int] = (0, 0)
 
     def words(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """The Philox key, and counter words 2 and 3."""
-        return identity(self.name, self.seed)
+        key, (n2, n3) = identity(self.name, self.seed)
+        return key, (n2 ^ self.more[0], n3 ^ self.more[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,14 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "available", "current", "fill", "use"]
 
-NAMES = ("reference", "numpy", "numba", "torch", "triton")
+NAMES = ("reference", "numpy", "numba", "torch", "triton", "jax")
 
-_PACKAGES = {"numba": ("numba",), "torch": ("torch",), "triton": ("torch", "triton")}  # what an engine needs
+_PACKAGES = {
+    "numba": ("numba",),
+    "torch": ("torch",),
+    "triton": ("torch", "triton"),
+    "jax": ("jax",),
+}  # what an engine needs
 _ON_DEVICES = ("torch", "triton")  # engines that write memory that the host cannot reach
 
 Fill = Callable[[Draw, Window, Any, int], None]  # the view: an array, and for those two also a tensor

@@ -7,10 +7,10 @@ import numpy as np
 
 from fanin import engines
 from fanin.errors import ArgumentError, ShapeError
-from fanin.initializers.base import RandomInitializer, Seed, draw, real
+from fanin.initializers.base import RandomInitializer, Seed, real
 from fanin.initializers.custom import unseeded
 from fanin.layouts import ARRAY_ORDER, Layout, Shape
-from fanin.recipe import Normal, Recipe, Whole, Window
+from fanin.recipe import Draw, Normal, Recipe, Stream, Whole, Window
 from fanin.spec import FORMATS
 from fanin.spec.grids import LEAST_SCALE
 
@@ -59,31 +59,8 @@ class Orthogonal(RandomInitializer):
         super().__init__(seed)
 
     def _recipe(self, shape: Shape, layout: Layout, name: str, seed: int | None) -> Recipe:
-        groups = layout.canonical_axes(shape)
-        axes = layout.axes(shape)
-        batch = sum(axis.role == "b" for axis in axes)
-        if len(groups) - batch < 2:
-            raise ShapeError(
-                f"Orthogonal needs two axes or more, for rows and columns; the shape {shape!r}"
-                f"{f' with layout {layout.text!r}' if layout.stated else ''} has {len(groups) - batch}."
-            )
-        lengths = layout.canonical_shape(shape)
-        rows, columns = math.prod(lengths[batch:-1]), lengths[-1]
-        tall = (*lengths[:batch], max(rows, columns), min(rows, columns))
         own = seed if self.seed is None else self.seed
-        gaussian = draw(_STANDARD, tall, ARRAY_ORDER, *(unseeded(name) if own is None else (name, own)))
-
-        def compute() -> np.ndarray:
-            matrix = np.empty(tall)
-            engines.fill(gaussian, Window.whole(tall), matrix)
-            q = _orthonormal(matrix, self.gain)
-            if rows < columns:
-                q = q.swapaxes(-1, -2)
-            order = [a for group in groups for a in group]
-            array = q.astype(np.float32).reshape([shape[a] for a in order]).transpose(np.argsort(order))
-            return array[tuple(slice(None, None, -1 if axis.flip else 1) for axis in axes)]
-
-        return Whole(compute, shape)
+        return orthogonal_recipe(self.gain, shape, layout, Stream(*(unseeded(name) if own is None else (name, own))))
 
     def _needs_roles(self) -> str:
         return "rows and columns"
@@ -91,6 +68,36 @@ class Orthogonal(RandomInitializer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this initializer."""
         return {"gain": self.gain, **super().get_config()}
+
+
+def orthogonal_recipe(gain: float, shape: Shape, layout: Layout, stream: Stream) -> Whole:
+    """Make the recipe of an orthogonal matrix: see `Orthogonal`."""
+    groups = layout.canonical_axes(shape)
+    axes = layout.axes(shape)
+    batch = sum(axis.role == "b" for axis in axes)
+    if len(groups) - batch < 2:
+        raise ShapeError(
+            f"Orthogonal needs two axes or more, for rows and columns; the shape {shape!r}"
+            f"{f' with layout {layout.text!r}' if layout.stated else ''} has {len(groups) - batch}."
+        )
+    lengths = layout.canonical_shape(shape)
+    rows, columns = math.prod(lengths[batch:-1]), lengths[-1]
+    tall = (*lengths[:batch], max(rows, columns), min(rows, columns))
+    stream.words()
+    ARRAY_ORDER.coordinates(tall)
+    gaussian = Draw(_STANDARD, tall, ARRAY_ORDER, stream)
+
+    def compute() -> np.ndarray:
+        matrix = np.empty(tall)
+        engines.fill(gaussian, Window.whole(tall), matrix)
+        q = _orthonormal(matrix, gain)
+        if rows < columns:
+            q = q.swapaxes(-1, -2)
+        order = [a for group in groups for a in group]
+        array = q.astype(np.float32).reshape([shape[a] for a in order]).transpose(np.argsort(order))
+        return array[tuple(slice(None, None, -1 if axis.flip else 1) for axis in axes)]
+
+    return Whole(compute, shape)
 
 
 def _orthonormal(matrix: np.ndarray, gain: float) -> np.ndarray:

@@ -240,15 +240,20 @@ def _scaled(
         fan_in, fan_out = layout.fans(shape)
     else:
         fan_in, fan_out = _product(shape, input_axes), _product(shape, output_axes)
+    return of_variance(scale / max(1.0, count(mode, fan_in, fan_out)), distribution)
+
+
+def count(mode: str, fan_in: float, fan_out: float) -> float:
+    """What a mode counts, of the fans."""
     if mode == "fan_in":
-        n = float(fan_in)
-    elif mode == "fan_out":
-        n = float(fan_out)
-    elif mode == "fan_avg":
-        n = (fan_in + fan_out) / 2.0
-    else:
-        n = math.sqrt(fan_in * fan_out)
-    variance = scale / max(1.0, n)
+        return float(fan_in)
+    if mode == "fan_out":
+        return float(fan_out)
+    return (fan_in + fan_out) / 2.0 if mode == "fan_avg" else math.sqrt(fan_in * fan_out)
+
+
+def of_variance(variance: float, distribution: str) -> Distribution:
+    """The distribution of that name and mean zero whose values have that variance."""
     if distribution == "uniform":
         limit = math.sqrt(3.0 * variance)
         return uniform(-limit, limit)
