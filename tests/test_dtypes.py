@@ -192,4 +192,4 @@ def test_nothing_is_written_when_the_range_is_refused() -> None:
 
 
 def test_fast_configurations_are_all_tested() -> None:
-    assert len(FAST) == 6
+    assert len(FAST) == 7

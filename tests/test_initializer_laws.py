@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import CONFIGURATIONS, INF, assert_same_bits, bits, poisoned, use
+from harness import CONFIGURATIONS, INF, SLOW, assert_same_bits, bits, poisoned, use
 
 from fanin import backend, engines, initializers
 from fanin.dtypes import FLOATS, resolve
@@ -385,11 +385,18 @@ def expected() -> dict[int, Expected]:
         }
 
 
+def some(items: list, configuration: str) -> list:
+    """All, or of a slow configuration every fourth: `test_same_bits` has it draw every distribution."""
+    return items[::4] if configuration in SLOW else items
+
+
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_every_engine_writes_the_same_bits(configuration: str, expected: dict[int, Expected]) -> None:
     with use(configuration):
-        counts = [check_same_bits(init, expected[number]) for number, init in enumerate([*DRAW, *WHOLE])]
-    assert sum(counts) == 3 * sum(map(len, expected.values())) == 6930
+        numbered = some(list(enumerate([*DRAW, *WHOLE])), configuration)
+        counts = [check_same_bits(init, expected[number]) for number, init in numbered]
+    assert sum(counts) == 3 * sum(len(expected[number]) for number, _ in numbered)
+    assert configuration in SLOW or sum(counts) == 6930
 
 
 @pytest.mark.parametrize("law", CHECKS)
@@ -397,9 +404,9 @@ def test_every_engine_writes_the_same_bits(configuration: str, expected: dict[in
 def test_every_law_reaches_what_is_drawn(configuration: str, law: str) -> None:
     check, arrays, _ = CHECKS[law]
     with use(configuration):
-        counts = [check(initializer) for initializer in DRAW]
+        counts = [check(initializer) for initializer in some(DRAW, configuration)]
     assert min(counts) > 0
-    assert sum(counts) == arrays
+    assert sum(counts) == arrays if configuration not in SLOW else len(counts) >= len(DRAW) // 4
 
 
 @pytest.mark.parametrize("law", CHECKS)
