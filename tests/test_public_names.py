@@ -13,7 +13,7 @@ import fanin
 from fanin.errors import FaninError
 
 NAMES = {
-    "fanin": ["Parameter", "Plan", "Rule", "defaults", "errors", "use"],
+    "fanin": ["Parameter", "Plan", "Rule", "defaults", "errors", "names_like", "parameters", "use"],
     "fanin.plan": ["Entry", "Parameter", "Plan", "Rule", "defaults", "digest"],
     "fanin.torch": [
         "Shard", "accelerate", "calculate_gain", "constant_", "dirac_", "eye_", "init_", "kaiming_normal_",

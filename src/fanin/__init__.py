@@ -1,8 +1,8 @@
 """fanin: one seed, the same weights, on every framework, device and sharding.
 
-`fanin.initializers` has the initializers, `Plan`, `Rule` and `Parameter` whole models, `fanin.backend`
-the functions for custom initializers, `fanin.layouts.fans` the fans, `fanin.use` the choice of engine
-and threads.
+`fanin.initializers` has the initializers, `Plan`, `Rule` and `Parameter` whole models, `parameters` and
+`names_like` say what a model has, `fanin.backend` the functions for custom initializers,
+`fanin.layouts.fans` the fans, `fanin.use` the choice of engine and threads.
 """
 
 import importlib
@@ -12,6 +12,8 @@ from fanin import errors as errors
 from fanin.engines import use as use
 
 if TYPE_CHECKING:
+    from fanin.models import names_like as names_like
+    from fanin.models import parameters as parameters
     from fanin.plan import Parameter as Parameter
     from fanin.plan import Plan as Plan
     from fanin.plan import Rule as Rule
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Parameter", "Plan", "Rule", "defaults", "errors", "use"]
+__all__ = ["Parameter", "Plan", "Rule", "defaults", "errors", "names_like", "parameters", "use"]
 
-_LATER = dict.fromkeys(["Parameter", "Plan", "Rule", "defaults"], "fanin.plan")  # rooms that are read when needed
+_LATER = {  # from rooms that are read when needed
+    **dict.fromkeys(["Parameter", "Plan", "Rule", "defaults"], "fanin.plan"),
+    **dict.fromkeys(["names_like", "parameters"], "fanin.models"),
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,16 +1,16 @@
-"""One array of a model: what it is called, what it holds, and which parts of it are here."""
+"""A model as plans see it: its arrays, what each holds, and how what is here of them is written."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fanin import engines
 from fanin.layouts import Shape
-from fanin.models.parameters import Parameter
+from fanin.models.parameter import Parameter
 from fanin.recipe import Piece, Recipe, Whole, Window
 
-__all__ = ["Array", "Part", "pieces_of", "write"]
+__all__ = ["Array", "Model", "Part", "pieces_of", "write"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,31 @@ class Array:
     parameters: tuple[Parameter, ...]
     zero_rows: tuple[int, ...] = ()
     offset: Shape | None = None
+
+
+class Model(Protocol):
+    """What a plan needs of a model; one class for each kind."""
+
+    @property
+    def arrays(self) -> Sequence[Array]:
+        """All that the model has, in its order."""
+
+    def check(self, array: Array) -> None:
+        """Refuse an array that cannot be written.
+
+        Raises:
+            OutputError: and why.
+        """
+
+    def write(self, array: Array, pieces: Iterable[Piece]) -> None:
+        """Write what this process has of an array, by the pieces that the whole is made of."""
+
+    def result(self) -> Any:
+        """The model with what has been written: itself, or a new one where models of its kind do not change.
+
+        Raises:
+            PlanError: it has changed meanwhile.
+        """
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from fanin import models
 from fanin.errors import PlanError
-from fanin.models import Array, Parameter
+from fanin.models import Array, Model
 from fanin.models.arrays import pieces_of
 from fanin.plan.entries import Entry
 from fanin.plan.problems import joined
@@ -19,45 +18,34 @@ Only = str | Sequence[str] | Callable[[str, Any], bool] | None
 
 
 def apply(
-    resolve: Callable[[Sequence[Parameter]], tuple[Entry, ...]],
-    model: Any,
-    arrays: Sequence[Array],
-    only: Only,
-    progress: Progress | None,
-) -> tuple[Entry, ...]:
+    entries: Iterable[Entry], model: Model, arrays: Sequence[Array], only: Only, progress: Progress | None, title: str
+) -> Any:
     """Write the arrays of a model.
 
     Args:
-        resolve: gives every parameter its entry.
-        model: whose arrays these are.
-        arrays: all of the model's.
-        only: which of them are written.
+        entries: of all of the model's parameters.
+        model: that they are of.
+        arrays: all of the model's, whose tensors may have other names.
+        only: which of the arrays are written.
         progress: called with the bytes written so far, and in all.
+        title: of the bar that is shown.
 
     Returns:
-        the entries of what was written.
+        the model with what was written.
     """
-    kind = models.kind_of(model)
-    before = kind.handles(model)
-    by_name = {entry.name: entry for entry in resolve([p for array in arrays for p in array.parameters])}
+    by_name = {entry.name: entry for entry in entries}
     written = chosen(arrays, only)
     for array in written:
-        kind.check(array.handle, array.name)
-    entries = {array.name: [by_name[parameter.name] for parameter in array.parameters] for array in written}
-    sizes = {name: sum(math.prod(e.shape) * e.dtype.itemsize for e in held) for name, held in entries.items()}
+        model.check(array)
+    held = {array.name: [by_name[parameter.name] for parameter in array.parameters] for array in written}
+    sizes = {name: sum(math.prod(e.shape) * e.dtype.itemsize for e in each) for name, each in held.items()}
     done, total = 0, sum(sizes.values())
-    with shown(progress, type(model).__name__, total) as report:
+    with shown(progress, title, total) as report:
         for array in written:
-            kind.write(array, [pieces_of(entry.parameter, entry.recipe) for entry in entries[array.name]])
+            model.write(array, [pieces_of(entry.parameter, entry.recipe) for entry in held[array.name]])
             done += sizes[array.name]
             report(done, total)
-    after = kind.handles(model)
-    if len(after) != len(before) or any(one is not other for one, other in zip(after, before, strict=True)):
-        raise PlanError(
-            "the model's tensors were replaced while they were written, by a function in the plan perhaps; the new "
-            "ones are not initialized. Apply the plan to the model as it is now."
-        )
-    return tuple(entry for held in entries.values() for entry in held)
+    return model.result()
 
 
 def chosen(arrays: Sequence[Array], only: Only) -> list[Array]:

@@ -10,7 +10,7 @@ from fanin import dtypes, models
 from fanin.errors import ExpressionError, PlanError
 from fanin.expressions import Number
 from fanin.layouts import Layout, Shape, as_layout
-from fanin.models import Parameter
+from fanin.models import Naming, Parameter
 from fanin.plan.application import Only, apply
 from fanin.plan.claims import claimed, titled
 from fanin.plan.entries import Entry
@@ -142,7 +142,8 @@ class Plan:
         """Give every parameter its recipe, or none.
 
         Args:
-            parameters: what is asked for, in the order of the result; None for the plan's own.
+            parameters: what is asked for, in the order of the result, such as the `fanin.parameters` of a
+                model; None for the plan's own.
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
             dtype: takes the place of every floating-point dtype; None leaves them as they are.
 
@@ -168,10 +169,11 @@ class Plan:
         *,
         seed: int = 0,
         only: Only = None,
+        names: Naming = None,
         shards: Mapping[str, tuple[Shape, Shape]] | None = None,
         progress: Progress | None = None,
-    ) -> tuple[Entry, ...]:
-        """Initialize a model in place: its parameters and the buffers that its checkpoints hold.
+    ) -> Any:
+        """Initialize a model: its parameters and the buffers that its checkpoints hold.
 
         Names are those of the model, without what wrappers (compilation, FSDP, DDP, activation
         checkpointing) put before them; layouts, roles and fans come from the classes of its layers;
@@ -184,21 +186,25 @@ class Plan:
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
             only: which arrays are written: a pattern, a list of patterns, or a function of name and
                 array. The plan has to fit the whole model all the same. None writes all.
+            names: what the model's tensors are called in the plan and in the stream, so that models of two
+                frameworks get the same weights: a mapping from every name of the model, a function, or what
+                `fanin.names_like` derives. None is the model's own names.
             shards: of plain tensors that are parts of larger ones: by name, the shape of the whole, and
                 the index of the first element in it.
             progress: called with the bytes written so far, and in all; None shows a bar where that is
                 half a gigabyte or more and the standard error is a terminal.
 
         Returns:
-            The entries of what was written, in the order of the model.
+            the model, written in place.
 
         Raises:
-            PlanError: the plan does not fit the model; the message names parameters and rules.
+            PlanError: the plan or the names do not fit the model; the message names parameters and rules.
             OutputError: a tensor cannot be written. Nothing has been written where anything of this is raised.
         """
-        kind = models.kind_of(model)
-        arrays = kind.arrays(model, shards)
-        return apply(lambda parameters: self.resolve(parameters, seed=seed), model, arrays, only, progress)
+        opened = models.opened(model, shards)
+        arrays = models.renamed(opened.arrays, names)
+        entries = self.resolve([p for array in arrays for p in array.parameters], seed=seed)
+        return apply(entries, opened, arrays, only, progress, type(model).__name__)
 
     def _check_captures(self, number: int, rule: Rule, problems: Problems) -> None:
         for name in sorted({name for selector in rule.selectors for name in selector.captures}):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from fanin.errors import ExpressionError
 from fanin.expressions import _CONSTANTS, _FUNCTIONS, Number, evaluate  # the grammar's own names
-from fanin.models.parameters import FACTS
+from fanin.models.parameter import FACTS
 from fanin.plan.problems import Problems
 
 __all__ = ["check_name", "evaluated", "names_in", "unused", "whole_number"]

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from fanin.errors import ArgumentError, OutputError
-from fanin.models import Array
-from fanin.models.torch import Declared, arrays, check, misplaced, places
+from fanin.models import Array, Naming, renamed
+from fanin.models.torch import Declared, Module, arrays, check, misplaced, places
 from fanin.plan import Plan
 from fanin.plan.application import apply
 from fanin.progress import Progress
@@ -23,6 +23,7 @@ def materialize(
     *,
     seed: int = 0,
     device: torch.device | str | None = None,
+    names: Naming = None,
     shards: Mapping[str, Declared] | None = None,
     progress: Progress | None = None,
 ) -> nn.Module:
@@ -38,6 +39,7 @@ def materialize(
         plan: for its parameters, its persistent buffers, and any other buffer on the meta device.
         seed: 0 to 2**64 - 1.
         device: to allocate on; None is torch's default device, or of a DTensor that of its mesh.
+        names: see `fanin.Plan.apply`.
         shards: see `fanin.Plan.apply`.
         progress: see `fanin.Plan.apply`.
 
@@ -58,7 +60,7 @@ def materialize(
     """
     if device is not None and torch.device(device).type == "meta":
         raise ArgumentError("materialize: device='meta' has no memory; give the device to allocate on, such as 'cpu'.")
-    listed = arrays(module, shards)
+    listed = renamed(arrays(module, shards), names)
     entries = plan.resolve([parameter for array in listed for parameter in array.parameters], seed=seed)
     for array in listed:
         if array.handle.is_meta:
@@ -67,7 +69,7 @@ def materialize(
             check(array.handle, array.name)
     made = _allocate(module, device)
     filled = [replace(array, handle=made.get(id(array.handle), array.handle)) for array in listed]
-    apply(lambda parameters: entries, module, filled, None, progress)
+    apply(entries, Module(module, filled), filled, None, progress, type(module).__name__)
     return module
 
 

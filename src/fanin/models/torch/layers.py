@@ -3,39 +3,19 @@
 Layouts are those of docs/layouts.md, roles those of docs/plans.md.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from fanin.layouts import Shape, as_layout
+from fanin.layouts import Shape
+from fanin.models.held import Held
 
-__all__ = ["Held", "class_name", "describe"]
+__all__ = ["class_name", "describe"]
 
 # The gates as they are stacked, by the letters of torch's documentation; a plain RNN has none to tell apart.
 _GATES = {(nn.LSTM, nn.LSTMCell): "ifgo", (nn.GRU, nn.GRUCell): "rzn"}
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a layer says of one of its arrays.
-
-    Attributes:
-        role: of what it holds; nothing where that is not known.
-        layout: of each tensor in it; None is array order.
-        shape: that the array has by the layer's arguments, where these tell.
-        names: of the tensors stacked along the first axis, in equal parts; none for one of the array's own.
-        facts: of the layer as a whole.
-        zero_rows: that are zero whatever is drawn.
-    """
-
-    role: str = ""
-    layout: str | None = None
-    shape: Shape | None = None
-    names: tuple[str, ...] = ()
-    facts: Mapping[str, int] = field(default_factory=dict)
-    zero_rows: tuple[int, ...] = ()
 
 
 def class_name(layer: nn.Module) -> str:
@@ -53,12 +33,7 @@ def describe(layer: nn.Module, name: str) -> Held:
 
 
 def _layer(weight: Shape, layout: str, role: str, name: str, outputs: int) -> Held:
-    """A layer of one kernel and, mostly, a bias, one number for each of the outputs."""
-    fans = as_layout(layout).fans(weight)
-    facts = {"fan_in": fans.fan_in, "fan_out": fans.fan_out}
-    if name == "weight":
-        return Held(f"{role}.kernel", layout, weight, facts=facts)
-    return Held(f"{role}.bias", shape=(outputs,), facts=facts) if name == "bias" else Held()
+    return Held.of_layer(name, weight, layout, role, (outputs,))
 
 
 def _linear(layer: nn.Linear, name: str) -> Held:
@@ -110,7 +85,7 @@ def _attention(layer: nn.MultiheadAttention, name: str) -> Held:
     facts = {"fan_in": width, "fan_out": width}
     separate = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
     if name == "in_proj_weight":
-        return Held("attention.kernel", "o i", (3 * width, width), separate, facts)
+        return Held("attention.kernel", "o i", (3 * width, width), separate, facts=facts)
     if name in separate:
         inputs = (width, layer.kdim, layer.vdim)[separate.index(name)]
         return Held("attention.kernel", "o i", (width, inputs), facts={"fan_in": inputs, "fan_out": width})
@@ -136,10 +111,10 @@ def _recurrent(layer: "nn.RNNBase | nn.RNNCellBase", name: str) -> Held:
         return Held("recurrent.projection", "o i", (outputs, units), facts=facts)
     names = tuple("_".join([kind, letters[0] + gate, *([suffix] if suffix else [])]) for gate in gates)
     if kind == "bias":
-        return Held("recurrent.bias", None, (count * units,), names, facts)
+        return Held("recurrent.bias", None, (count * units,), names, facts=facts)
     if letters == "ih":
-        return Held("recurrent.kernel", "o i", (count * units, inputs), names, facts)
-    return Held("recurrent.recurrent_kernel", "o i", (count * units, outputs), names, facts)
+        return Held("recurrent.kernel", "o i", (count * units, inputs), names, facts=facts)
+    return Held("recurrent.recurrent_kernel", "o i", (count * units, outputs), names, facts=facts)
 
 
 def _prelu(layer: nn.PReLU, name: str) -> Held:

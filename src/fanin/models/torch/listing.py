@@ -9,15 +9,14 @@ from torch import nn
 
 from fanin.dtypes import resolve
 from fanin.errors import DTypeError, OutputError, PlanError, ShapeError
-from fanin.layouts import Shape, as_layout
+from fanin.layouts import as_layout
 from fanin.models.arrays import Array
-from fanin.models.parameters import Parameter
-from fanin.models.torch.layers import Held, class_name, describe
+from fanin.models.held import Held
+from fanin.models.torch.layers import class_name, describe
 from fanin.models.torch.shards import Declared, extent, misplaced, reshard
-from fanin.recipe import Window
 from fanin.spec import join_name
 
-__all__ = ["Place", "arrays", "handles", "places"]
+__all__ = ["Place", "arrays", "places"]
 
 # What wrappers call the module inside; `module` is dropped below these classes only, since models use that name.
 _INSIDE = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
@@ -83,11 +82,6 @@ def arrays(module: nn.Module, shards: Mapping[str, Declared] | None = None) -> t
     return tuple(found.values())
 
 
-def handles(module: nn.Module) -> list[torch.Tensor]:
-    """The tensor of every place, by which one sees whether a module has changed."""
-    return [place.tensor for place in places(module)]
-
-
 def _memory(tensor: torch.Tensor) -> object:
     """What two tensors of the same memory have in common; of any but plain ones that is the object."""
     plain = type(tensor) in (torch.Tensor, nn.Parameter) and tensor.layout is torch.strided and not tensor.is_meta
@@ -123,7 +117,8 @@ def _array(place: Place, shards: Mapping[str, Declared]) -> Array:
     if offset is not None and held.shape == local:  # the layer counts its rows in the shard
         rows = tuple(row + offset[0] for row in rows)
     held = _of_whole(place, held, shards)
-    return Array(name, tensor, shape, tuple(_parameters(name, shape, dtype, held, place)), rows, offset)
+    prefix, module = name.removesuffix(place.key), class_name(place.layer)
+    return Array(name, tensor, shape, tuple(held.parameters(prefix, place.key, shape, dtype, module)), rows, offset)
 
 
 def _of_whole(place: Place, held: Held, shards: Mapping[str, Declared]) -> Held:
@@ -133,21 +128,6 @@ def _of_whole(place: Place, held: Held, shards: Mapping[str, Declared]) -> Held:
         return held
     fans = as_layout(kernel.layout or "i o").fans(tuple(shard[0]))
     return replace(held, facts={**held.facts, "fan_in": fans.fan_in, "fan_out": fans.fan_out})
-
-
-def _parameters(name: str, shape: Shape, dtype: str, held: Held, place: Place) -> Iterator[Parameter]:
-    kind = {"module": class_name(place.layer), "role": held.role, "facts": held.facts}
-    if not held.names:
-        yield Parameter(name, shape, dtype, held.layout, **kind)  # type: ignore[arg-type]  # mypy joins their types
-        return
-    length = shape[0] // len(held.names)
-    prefix = name.removesuffix(place.key)
-    for number, part in enumerate(held.names):
-        own = (length, *shape[1:])
-        start = (number * length, *(0 for _ in shape[1:]))
-        window = Window(start, tuple(a + n for a, n in zip(start, own, strict=True)))
-        facts = {**kind, "array": name, "at": window}
-        yield Parameter(prefix + part, own, dtype, held.layout, **facts)  # type: ignore[arg-type]
 
 
 def _name(module: nn.Module, qualified: str, key: str) -> str:
