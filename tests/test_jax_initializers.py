@@ -18,7 +18,7 @@ import fanin
 import fanin.jax as fj
 from fanin import errors, initializers
 from fanin.dtypes import FLOATS
-from fanin.engines.jax import _product, _variates, draw_window, origin_of
+from fanin.engines.jax import STRIP, _product, _variates, draw_window, origin_of
 from fanin.engines.tables import table
 from fanin.layouts import ARRAY_ORDER
 from fanin.recipe import Draw, Normal, Stream, UniformInterval, Window
@@ -215,6 +215,20 @@ def test_a_window_whose_start_is_traced() -> None:
         assert_same_bits(np.asarray(drawn(origin)), wanted)
         compared += 1
     assert compared == 4
+
+
+@pytest.mark.parametrize(("shape", "layout"), [((2**21 + 5,), None), ((1449, 1451), "o i"), ((3, 5, 800, 200), None)])
+def test_what_is_drawn_strip_by_strip(shape: tuple[int, ...], layout: str | None) -> None:
+    """Long enough for strips, the last of which goes over the one before it; in bfloat16 too, and mapped over keys."""
+    assert np.prod(shape) >= 16 * STRIP
+    init = fj.truncated_normal(0.02)
+    for dtype in ("float32", "bfloat16"):
+        wanted = np.asarray(init(7, shape, dtype, layout=layout))
+        found = jax.jit(lambda key, dtype=dtype: init(key, shape, dtype, layout=layout))(jax.random.key(7))
+        assert_same_bits(np.asarray(found), wanted)
+    mapped = jax.jit(jax.vmap(lambda key: init(key, shape, layout=layout)))(jax.random.split(jax.random.key(7), 2))
+    for key, found in zip(jax.random.split(jax.random.key(7), 2), mapped, strict=True):
+        assert_same_bits(np.asarray(found), np.asarray(init(key, shape, layout=layout)))
 
 
 def test_extreme_words() -> None:
