@@ -18,6 +18,7 @@ from torch_tensors import (
     contents,
     memory,
     no_generator_advanced,
+    poison,
     poisoned,
     refused,
     std_error,
@@ -34,13 +35,6 @@ HE = Plan(
 )
 DRAWN = Plan([Rule("*", "random_normal(stddev=1)")])
 DEFAULTS = fanin.defaults("torch")
-
-
-def poison(module: nn.Module) -> Any:
-    """Fill everything that a module holds with 0xA5 bytes."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = poisoned(*tensor.shape, dtype=tensor.dtype)
-    return module
 
 
 def drawn(name: str, shape: tuple[int, ...], layout: str | None, initializer: str = "he_normal") -> np.ndarray:
