@@ -72,10 +72,11 @@ class Part:
     view: Any
 
 
-def pieces_of(parameter: Parameter, recipe: Recipe) -> Piece:
+def pieces_of(parameter: Parameter, recipe: Recipe) -> tuple[Piece, ...]:
     """Where the tensor of a recipe goes in the array that holds it."""
-    whole = Window.whole(parameter.shape)
-    return Piece(recipe, whole, (whole if parameter.at is None else parameter.at).slices)
+    places = parameter.places
+    recipe = _computed(recipe) if len(places) > 1 else recipe
+    return tuple(Piece(recipe, inside, outside.slices) for inside, outside in places)
 
 
 def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = None, rows: Iterable[int] = ()) -> None:
@@ -91,7 +92,8 @@ def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = 
     for piece in pieces:
         recipe = _computed(piece.recipe) if len(parts) > 1 else piece.recipe
         for part in parts:
-            _write(recipe, tuple(each.start for each in piece.at), piece.window, part)
+            offset = tuple(each.start - start for each, start in zip(piece.at, piece.window.start, strict=True))
+            _write(recipe, offset, piece.window, part)
     for row in rows:
         assert zero is not None
         for part in parts:

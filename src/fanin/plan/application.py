@@ -42,7 +42,7 @@ def apply(
     done, total = 0, sum(sizes.values())
     with shown(progress, title, total) as report:
         for array in written:
-            model.write(array, [pieces_of(entry.parameter, entry.recipe) for entry in held[array.name]])
+            model.write(array, [p for entry in held[array.name] for p in pieces_of(entry.parameter, entry.recipe)])
             done += sizes[array.name]
             report(done, total)
     return model.result()
