@@ -65,7 +65,7 @@ class Parameter:
         for inside, outside in self.places:
             if inside.shape != outside.shape:
                 raise ShapeError(
-                    f"{self.name!r}: a window of shape {inside.shape!r} is not one of shape {outside.shape!r} in its array."
+                    f"{self.name!r}: a window {inside.shape!r} is not the one {outside.shape!r} in the array."
                 )
         if self.dtype is not None:
             object.__setattr__(self, "dtype", dtypes.resolve(self.dtype).name)
