@@ -253,7 +253,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ["unknown name 'i'"],
     ),
     "unclaimed": (PARAMETER + RULE.replace("*", "b"), ["no rule claims 1 of 1", "nearest is rule 1", "line 5)"]),
-    "idle": (PARAMETER + RULE + RULE, ["rule 2", "claims nothing", "by rule 1", "(file.toml, line 9)"]),
+    "tie": (PARAMETER + RULE + RULE, ["and rule 2", "neither is more", "(file.toml, line 5, file.toml, line 9)"]),
     "fans": (PARAMETER + RULE.replace("zeros", "he_normal"), ["has no input axis", "(file.toml, line 5)"]),
     "unknown": (PARAMETER + RULE.replace("zeros", "zeroes_"), ["no initializer is called", "(file.toml, line 5)"]),
 }  # fmt: skip

@@ -708,9 +708,10 @@ def test_rules_select_by_the_class_of_the_layer() -> None:
         [
             Rule(module="Conv?d", role="*.kernel", initializer="ones", expect=2),
             Rule("3.*", "constant(3)", module=["Mine", "Linear"], expect=2),
-            Rule(module=["Conv1d", "Linear"], initializer="constant(2)", expect=3),
+            Rule(module=["Conv1d", "Linear"], role="*.bias", initializer="constant(2)"),
+            Rule(module="Linear", initializer="constant(2)", expect=1),
             Rule("*", "zeros", module="LSTM", optional=True),
-            Rule(module="Conv2d", initializer="constant(4)"),
+            Rule(module="Conv2d", role="*.bias", initializer="constant(4)"),
         ]
     )
     plan.apply(model)

@@ -48,6 +48,7 @@ _RULE = {
     "regex": _TEXT,
     "module": ((str, list), "a pattern or a list of patterns"),
     "role": ((str, list), "a pattern or a list of patterns"),
+    "rank": ((int, list), "a number of axes, or a list of them"),
     "initializer": ((str, dict), "a text such as 'he_normal', or a table with class_name and config"),
     "expect": ((int, str), "a count or an expression"),
     "optional": ((bool,), "true or false"),
