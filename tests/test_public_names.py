@@ -13,8 +13,8 @@ import fanin
 from fanin.errors import FaninError
 
 NAMES = {
-    "fanin": ["Parameter", "Plan", "Rule", "defaults", "errors", "names_like", "parameters", "use"],
-    "fanin.plan": ["Entry", "Parameter", "Plan", "Rule", "defaults", "digest"],
+    "fanin": ["Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "errors", "names_like", "parameters", "use"],
+    "fanin.plan": ["Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest"],
     "fanin.torch": [
         "Shard", "accelerate", "calculate_gain", "constant_", "dirac_", "eye_", "init_", "kaiming_normal_",
         "kaiming_uniform_", "materialize", "missing", "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_",

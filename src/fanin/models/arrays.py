@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from fanin import engines
 from fanin.layouts import Shape
 from fanin.models.parameter import Parameter
-from fanin.recipe import Piece, Recipe, Whole, Window
+from fanin.recipe import ConstantValue, Draw, Piece, Recipe, Whole, Window
 
 __all__ = ["Array", "Model", "Part", "pieces_of", "write"]
 
@@ -72,11 +72,19 @@ class Part:
     view: Any
 
 
-def pieces_of(parameter: Parameter, recipe: Recipe) -> tuple[Piece, ...]:
-    """Where the tensor of a recipe goes in the array that holds it."""
+def pieces_of(parameter: Parameter, recipe: Recipe, zero_rows: Iterable[int] = ()) -> tuple[Piece, ...]:
+    """Where the tensor of a recipe goes in the array that holds it, and then zeros to some of its rows."""
     places = parameter.places
     recipe = _computed(recipe) if len(places) > 1 else recipe
-    return tuple(Piece(recipe, inside, outside.slices) for inside, outside in places)
+    pieces = [Piece(recipe, inside, outside.slices) for inside, outside in places]
+    zero = Draw(ConstantValue(0), parameter.shape)
+    for row in zero_rows:
+        for inside, outside in places:
+            if inside.start[0] <= row < inside.stop[0]:
+                at = outside.start[0] + row - inside.start[0]
+                one = Window((row, *inside.start[1:]), (row + 1, *inside.stop[1:]))
+                pieces.append(Piece(zero, one, (slice(at, at + 1), *outside.slices[1:])))
+    return tuple(pieces)
 
 
 def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = None, rows: Iterable[int] = ()) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -10,14 +10,15 @@ from fanin import dtypes, models
 from fanin.errors import ExpressionError, PlanError
 from fanin.expressions import Number
 from fanin.layouts import Layout, Shape, as_layout
-from fanin.models import Naming, Parameter
+from fanin.models import Array, Naming, Parameter
 from fanin.plan.application import Only, apply
+from fanin.plan.arrangement import Arrangement, Fused, unpacked
 from fanin.plan.claims import claimed, titled
-from fanin.plan.entries import Entry
 from fanin.plan.files import read
 from fanin.plan.problems import Problems
 from fanin.plan.quantities import check_name, evaluated, whole_number
 from fanin.plan.resolution import Settings, resolved
+from fanin.plan.resolved import Resolved
 from fanin.plan.rules import Rule
 from fanin.progress import Progress
 
@@ -36,12 +37,16 @@ class Plan:
         rules: from top to bottom.
         parameters: the tensors themselves, where the plan knows them.
         quantities: numbers and expressions over earlier ones, by name, which rules may use.
+        fused: which arrays hold several tensors, and which.
+        renames: by pattern the names that tensors keep, those of their streams:
+            ``{"encoder.{i}.w": "layers.{i}.weight"}``. Rules may mean either.
+        ties: by pattern the tensors that others are the same as: ``{"lm_head.weight": "wte.weight"}``.
         layout: for parameters of rank 2 and more that it fits and that neither their rule nor they
             themselves give one.
         dtype: for parameters without one of their own; None is float32.
 
     Attributes:
-        rules, parameters, quantities, layout, dtype: as given, checked and computed.
+        rules, parameters, quantities, layout, dtype, arrangement: as given, checked and computed.
 
     Raises:
         PlanError: a quantity or a count cannot be computed, a name is taken twice, or what was given
@@ -63,6 +68,9 @@ class Plan:
         *,
         parameters: Iterable[Parameter] = (),
         quantities: Mapping[str, Number | str] | None = None,
+        fused: Iterable[Fused] = (),
+        renames: Mapping[str, str] | None = None,
+        ties: Mapping[str, str] | None = None,
         layout: Layout | str | None = None,
         dtype: object = None,
     ) -> None:
@@ -73,6 +81,8 @@ class Plan:
         problems = Problems()
         self.quantities = evaluated(quantities or {}, problems)
         problems.check()
+        parts = _all(Fused, fused, "fused", "Fused('*.qkv', ['*.q', '*.k', '*.v'])")
+        self.arrangement = Arrangement(parts, renames or {}, ties or {}, self.quantities)
         self._expected: list[int | None] = []
         for number, rule in enumerate(self.rules):
             self._check_captures(number, rule, problems)
@@ -132,13 +142,16 @@ class Plan:
             document.rules,
             parameters=document.parameters,
             quantities=document.quantities,
+            fused=document.fused,
+            renames=document.renames,
+            ties=document.ties,
             layout=document.layout,
             dtype=document.dtype,
         )
 
     def resolve(
         self, parameters: Iterable[Parameter] | None = None, *, seed: int = 0, dtype: object = None
-    ) -> tuple[Entry, ...]:
+    ) -> Resolved:
         """Give every parameter its recipe, or none.
 
         Args:
@@ -148,7 +161,7 @@ class Plan:
             dtype: takes the place of every floating-point dtype; None leaves them as they are.
 
         Returns:
-            One `Entry` per parameter, in their order.
+            One `Entry` per tensor, in their order, and the arrays that hold them.
 
         Raises:
             PlanError: the plan does not fit the parameters; the message names them, and the rules.
@@ -160,8 +173,16 @@ class Plan:
             raise PlanError(
                 "the plan has no parameters: list them in the file, headed [[parameters]], or give them to resolve."
             )
+        return self._resolved(unpacked(asked), seed, dtype)
+
+    def _resolved(self, arrays: Sequence[Array], seed: int, dtype: object = None) -> Resolved:
+        """Resolve what is in arrays, which may be handles of a model's."""
         settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype)
-        return resolved(self.rules, claimed(self.rules, self._expected, asked), settings)
+        arranged = self.arrangement.arrays(arrays)
+        held = {parameter.name: parameter for array in reversed(arranged) for parameter in reversed(array.parameters)}
+        order = dict.fromkeys(parameter.name for array in arranged for parameter in array.parameters)
+        claims = claimed(self.rules, self._expected, [held[name] for name in order])
+        return Resolved(resolved(self.rules, claims, settings), arranged)
 
     def apply(
         self,
@@ -202,9 +223,8 @@ class Plan:
             OutputError: a tensor cannot be written. Nothing has been written where anything of this is raised.
         """
         opened = models.opened(model, shards)
-        arrays = models.renamed(opened.arrays, names)
-        entries = self.resolve([p for array in arrays for p in array.parameters], seed=seed)
-        return apply(entries, opened, arrays, only, progress, type(model).__name__)
+        resolved = self._resolved(models.renamed(opened.arrays, names), seed)
+        return apply(resolved, opened, resolved.arrays, only, progress, type(model).__name__)
 
     def _check_captures(self, number: int, rule: Rule, problems: Problems) -> None:
         for name in sorted({name for selector in rule.selectors for name in selector.captures}):

@@ -1,5 +1,6 @@
 """Resolution: from claims to recipes, all of them before anything is written."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -8,8 +9,8 @@ import numpy as np
 
 from fanin import dtypes
 from fanin.engines.rounding import round_array
-from fanin.errors import DTypeError, FaninError, LayoutError, SeedError
-from fanin.expressions import Number
+from fanin.errors import DTypeError, FaninError, LayoutError, SeedError, ShapeError
+from fanin.expressions import Number, evaluate
 from fanin.initializers import Constant, Initializer, get
 from fanin.initializers.base import RandomInitializer
 from fanin.initializers.custom import custom_recipe
@@ -111,9 +112,22 @@ class _Maker:
                 recipe = custom_recipe(initializer, parameter.shape, parameter.name, seed)
             dtype = self.dtype(parameter)
             _check_dtype(dtype, recipe, initializer)
+            rows = self.zero_rows(parameter, claim.captures)
         except FaninError as error:
             raise _Unfit(f"but it cannot be made: {error}") from error
-        return Entry(parameter, dtype, recipe, self.rule, initializer, layout, seed)
+        return Entry(parameter, dtype, recipe, self.rule, initializer, layout, seed, rows)
+
+    def zero_rows(self, parameter: Parameter, captures: Mapping[str, int]) -> tuple[int, ...]:
+        """The rows that are zero, counted from 0."""
+        known = {**self.settings.quantities, **captures}
+        rows = []
+        for row in self.rule.zero_rows:
+            number = evaluate(row, known) if isinstance(row, str) else row
+            try:
+                rows.append(range(parameter.shape[0] if parameter.shape else 0)[operator.index(number)])  # type: ignore[arg-type]  # refusing what has no __index__ is the point
+            except (TypeError, IndexError):
+                raise ShapeError(f"zero_rows has {row!r}, which is no row of the shape {parameter.shape!r}.") from None
+        return tuple(sorted(set(rows)))
 
     def initializer(self, known: Mapping[str, int]) -> Callable[..., Any]:
         """What the rule stands for, read once for all of which the same is known."""

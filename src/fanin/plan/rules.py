@@ -48,6 +48,8 @@ class Rule:
         expect: how many parameters the rule is to claim, a number or an expression.
         optional: whether the rule may claim nothing, as one of a plan for many models may.
         seed: 0 to 2**64 - 1; wins over the plan's.
+        zero_rows: indices on the first axis, or expressions for them, that are zero whatever is drawn, such as
+            that of padding; negative ones count from the end.
         where: the place that it was written at, such as ``"gpt2.toml, line 9"``, for messages.
 
     Raises:
@@ -68,6 +70,7 @@ class Rule:
     expect: int | str | None = field(default=None, kw_only=True)
     optional: bool = field(default=False, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
+    zero_rows: Sequence[int | str] = field(default=(), kw_only=True)
     where: str = field(default="", compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -94,6 +97,14 @@ class Rule:
             raise PlanError(f"expect must be a count or an expression, such as '2 * n_layer', not {self.expect!r}.")
         if not isinstance(self.optional, bool):
             raise PlanError(f"optional must be true or false, not {self.optional!r}.")
+        rows = () if isinstance(self.zero_rows, str | int) else tuple(self.zero_rows)
+        if self.zero_rows != () and (
+            not rows or any(isinstance(r, bool) or not isinstance(r, int | str) for r in rows)
+        ):
+            raise PlanError(
+                f"zero_rows must be a list of indices and expressions, such as [0], not {self.zero_rows!r}."
+            )
+        object.__setattr__(self, "zero_rows", rows)
         if self.seed is not None:
             object.__setattr__(self, "seed", check_seed(self.seed))
 
