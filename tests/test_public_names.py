@@ -13,7 +13,9 @@ import fanin
 from fanin.errors import FaninError
 
 NAMES = {
-    "fanin": ["Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "errors", "names_like", "parameters", "use"],
+    "fanin": [
+        "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "errors", "names_like", "parameters", "use",
+    ],
     "fanin.plan": ["Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest"],
     "fanin.torch": [
         "Shard", "accelerate", "calculate_gain", "constant_", "dirac_", "eye_", "init_", "kaiming_normal_",

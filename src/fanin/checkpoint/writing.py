@@ -21,11 +21,11 @@ from fanin.checkpoint.cuts import Chunk, Part, chunks, most_bytes
 from fanin.checkpoint.header import Placed, Stored, header
 from fanin.checkpoint.output import new_file, told
 from fanin.errors import CheckpointError
-from fanin.models import Array, arrays
+from fanin.models import arrays
 from fanin.plan import Entry, Resolved
 from fanin.recipe import Draw, Recipe, Whole
 
-__all__ = ["Progress", "write"]
+__all__ = ["Progress", "stored", "write"]
 
 Progress = Callable[[int, int], None]
 
@@ -67,7 +67,7 @@ def write(
     path, resolved = Path(path), entries if isinstance(entries, Resolved) else Resolved(entries)
     for entry in resolved:
         entry.recipe.check_dtype(entry.dtype)
-    head, placed = header(map(_stored(resolved), resolved.arrays), metadata)
+    head, placed = header(stored(resolved), metadata)
     size = placed[-1].stop if placed else len(head)
     with new_file(path, size, overwrite=overwrite) as temporary:
         _Writing(path, temporary, size, progress).run(head, placed)
@@ -167,11 +167,12 @@ class _Writing:
                 self.progress(self.written, self.size)
 
 
-def _stored(resolved: Resolved) -> Callable[[Array], Stored]:
-    def stored(array: Array) -> Stored:
-        return Stored(array.name, array.shape, resolved.held(array)[0][1].dtype, tuple(resolved.pieces(array)))
-
-    return stored
+def stored(resolved: Resolved) -> list[Stored]:
+    """The arrays of a resolved plan as a file has them."""
+    return [
+        Stored(array.name, array.shape, resolved.held(array)[0][1].dtype, tuple(resolved.pieces(array)))
+        for array in resolved.arrays
+    ]
 
 
 def _draws(part: Part) -> bool:

@@ -169,14 +169,14 @@ class Plan:
             DTypeError: the dtype is unknown, or no floating-point dtype.
         """
         asked = self.parameters if parameters is None else _parameters(parameters)
-        if not asked:
-            raise PlanError(
-                "the plan has no parameters: list them in the file, headed [[parameters]], or give them to resolve."
-            )
         return self._resolved(unpacked(asked), seed, dtype)
 
     def _resolved(self, arrays: Sequence[Array], seed: int, dtype: object = None) -> Resolved:
         """Resolve what is in arrays, which may be handles of a model's."""
+        if not arrays:
+            raise PlanError(
+                "the plan has no parameters: list them in the file, headed [[parameters]], or give them to resolve."
+            )
         settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype)
         arranged = self.arrangement.arrays(arrays)
         held = {parameter.name: parameter for array in reversed(arranged) for parameter in reversed(array.parameters)}
