@@ -518,7 +518,7 @@ def test_vectors_have_no_fans() -> None:
     message = told(lambda: plan.resolve([Parameter("h.0.ln_1.bias", (768,))]))
     assert message == (
         'rule 1 (match "h.*.ln_1.*", HeNormal) claims h.0.ln_1.bias, shape (768,), which has no input axis. For biases '
-        "put a rule with zeros above it; for a vector with a fan of its own give the rule a layout, such as "
+        "write a rule with zeros; for a vector with a fan of its own give the rule a layout, such as "
         'layout = "i". (plans/gpt2.toml, line 1)'
     )
 
@@ -829,4 +829,4 @@ def test_plans_are_at_the_front_door() -> None:
     assert fanin.Plan is Plan
     assert fanin.plan.Plan is Plan
     assert {"Parameter", "Plan", "Rule"} <= set(fanin.__all__)
-    assert fanin.plan.__all__ == ["Entry", "Parameter", "Plan", "Rule", "defaults", "digest"]
+    assert fanin.plan.__all__ == ["Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest"]

@@ -30,7 +30,7 @@ T = TypeVar("T")
 class Plan:
     """Rules over the names of parameters: how all tensors of a model are initialized.
 
-    The first rule from the top that matches a parameter claims it. A plan is strict: it resolves
+    The most specific rule that matches a parameter claims it (see `Rule`). A plan is strict: it resolves
     only where every parameter is claimed, every rule claims at least one, and counts are as expected.
 
     Args:

@@ -170,7 +170,7 @@ class _Maker:
             if needs != "fans":
                 return layout  # the initializer says itself that it takes no vectors
             raise _Unfit(
-                "which has no input axis. For biases put a rule with zeros above it; for a vector with a fan of its "
+                "which has no input axis. For biases write a rule with zeros; for a vector with a fan of its "
                 'own give the rule a layout, such as layout = "i".'
             )
         misfit = (
