@@ -109,7 +109,7 @@ def _write(recipe: Recipe, offset: Shape, window: Window, part: Part) -> None:
         return
     box = Window(*(tuple(a - b for a, b in zip(end, offset, strict=True)) for end in (start, stop)))
     here = tuple(slice(a - c, b - c) for a, b, c in zip(start, stop, part.window.start, strict=True))
-    engines.fill(recipe, box, part.view[here])
+    engines.fill(recipe, box, part.view[(*here, ...)])  # of no axes, NumPy would give a number without the ellipsis
 
 
 def _computed(recipe: Recipe) -> Recipe:

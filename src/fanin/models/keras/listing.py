@@ -1,9 +1,11 @@
 """The arrays of a Keras model, in Keras' order, under names that do not depend on the process."""
 
+import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import keras
+from keras.layers import TorchModuleWrapper
 
 from fanin.dtypes import resolve
 from fanin.errors import DTypeError, OutputError
@@ -55,7 +57,8 @@ def arrays(model: Any) -> tuple[Array, ...]:
     """List the weights of a model: what `model.weights` has, so no states of generators, metrics and optimizers.
 
     A weight that several layers have is listed once, under the first of them, or the one inside of
-    another that has it too.
+    another that has it too. Of a module of torch inside of a model its own tensors are listed, buffers
+    included, since Keras saves them.
 
     Raises:
         OutputError: there are layers that have not been built.
@@ -65,14 +68,29 @@ def arrays(model: Any) -> tuple[Array, ...]:
     _check_built(places)
     found: dict[int, Array] = {}
     for place in places:
-        inner = {id(weight) for layer in _inside(place.layer) for weight in layer.weights}
-        own = [weight for weight in place.layer.weights if id(weight) not in inner]
-        keys = weight_names(own, place.layer)
-        shapes = {key: tuple(map(int, weight.shape)) for key, weight in zip(keys, own, strict=True)}
-        for key, weight in zip(keys, own, strict=True):
-            if id(weight) not in found:
-                found[id(weight)] = _array(place, key, weight, shapes)
+        for array in _of_torch(place) if isinstance(place.layer, TorchModuleWrapper) else _own(place):
+            found.setdefault(id(array.handle), array)
     return tuple(found.values())
+
+
+def _own(place: _Place) -> Iterator[Array]:
+    """The weights of a layer that none of the layers inside of it has."""
+    inner = {id(weight) for layer in _inside(place.layer) for weight in layer.weights}
+    own = [weight for weight in place.layer.weights if id(weight) not in inner]
+    keys = weight_names(own, place.layer)
+    shapes = {key: tuple(map(int, weight.shape)) for key, weight in zip(keys, own, strict=True)}
+    for key, weight in zip(keys, own, strict=True):
+        yield _array(place, key, weight, shapes)
+
+
+def _of_torch(place: _Place) -> Iterator[Array]:
+    prefix = _prefix(place)
+    for array in importlib.import_module("fanin.models.torch").arrays(place.layer.module):
+        renamed = [
+            replace(each, name=prefix + each.name, array=prefix + each.array if each.array else "")
+            for each in array.parameters
+        ]
+        yield replace(array, name=prefix + array.name, parameters=tuple(renamed))
 
 
 def _check_built(places: list[_Place]) -> None:
@@ -92,9 +110,13 @@ def _makes_weights(layer: Any) -> bool:
     return not getattr(layer.build, "_is_default", False)
 
 
+def _prefix(place: _Place) -> str:
+    return f"{join_name(place.path)}." if place.path else ""
+
+
 def _array(place: _Place, key: str, weight: Any, shapes: dict[str, Shape]) -> Array:
-    prefix = f"{join_name(place.path)}." if place.path else ""
-    name, shape = prefix + key, shapes[key]
+    prefix, shape = _prefix(place), shapes[key]
+    name = prefix + key
     try:
         dtype = resolve(weight.dtype).name
     except DTypeError as error:

@@ -5,8 +5,8 @@ from typing import Any
 
 from fanin.errors import PlanError
 from fanin.models.arrays import Array
-from fanin.models.keras.listing import arrays
-from fanin.models.keras.writing import check, write
+from fanin.models.keras.listing import arrays, layers
+from fanin.models.keras.writing import check, finish, write
 from fanin.recipe import Piece
 
 __all__ = ["Layer", "opened"]
@@ -42,6 +42,7 @@ class Layer:
                 "the model's variables were replaced while they were written, by a function in the plan perhaps; the "
                 "new ones are not initialized. Apply the plan to the model as it is now."
             )
+        finish(self._layer, layers(self._layer))
         return self._layer
 
 

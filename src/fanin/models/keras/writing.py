@@ -1,4 +1,8 @@
-"""Writing variables of Keras: in place where its backend has memory to write into, else one new tensor."""
+"""Writing variables of Keras: in place where its backend has memory to write into, else as one new tensor.
+
+A variable that was made in a `keras.StatelessScope` has no value yet. It gets the one that is written,
+and its own initializer is never called.
+"""
 
 import importlib
 from collections.abc import Callable, Iterable
@@ -6,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
+from keras.src.backend.common import global_state
 
 from fanin import dtypes
 from fanin.errors import OutputError
@@ -15,24 +19,68 @@ from fanin.models.arrays import Array, Part
 from fanin.models.arrays import write as write_parts
 from fanin.recipe import Piece, Window
 
-__all__ = ["check", "write"]
+__all__ = ["check", "finish", "write"]
 
 
 def check(array: Array) -> None:
-    """Refuse a variable that cannot be written.
+    """Refuse a variable that cannot be written, here or at all.
 
     Raises:
         OutputError: and why.
     """
-    tensor = array.handle._value
-    if keras.backend.backend() == "torch" and tensor is not None:
+    if global_state.get_global_attribute("stateless_scope") is not None:
+        raise OutputError(
+            f"{array.name!r} cannot be written in a keras.StatelessScope, which keeps variables as they are; apply the "
+            f"plan outside of it."
+        )
+    traced = _TRACED.get(keras.backend.backend())
+    if traced is not None and traced():
+        raise OutputError(
+            f"{array.name!r} cannot be written by a function that is being traced; apply the plan before."
+        )
+    tensor = array.handle._value if isinstance(array.handle, keras.Variable) else array.handle
+    if tensor is not None and keras.backend.backend() == "torch":
         _torch().check(tensor, array.name)
+
+
+def _traced_by_jax() -> bool:
+    import jax
+
+    return isinstance(jax.lax.neg(0.0), jax.core.Tracer)
+
+
+def _traced_by_tensorflow() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.inside_function())
 
 
 def write(array: Array, pieces: Iterable[Piece]) -> None:
     """Write what this process has of a variable, by the pieces that the whole is made of."""
-    write_value = _WRITERS.get(keras.backend.backend(), _write_elsewhere)
-    write_value(array, pieces)
+    if isinstance(array.handle, keras.Variable):
+        _WRITERS.get(keras.backend.backend(), _write_elsewhere)(array, pieces)
+    else:
+        _torch().write(array, pieces)
+
+
+def finish(model: Any, layers: Iterable[Any]) -> None:
+    """Bring the rest of a model up to date with what has been written.
+
+    Args:
+        model: whose weights have been.
+        layers: all that there are in it.
+    """
+    for layer in layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with copies of its mean and variance
+    pending = global_state.get_global_attribute("uninitialized_variables")
+    if pending:
+        # Seeds of dropout, and what only= left out: as Keras does at the end of a scope, which would raise if it
+        # found variables that have a value.
+        for variable in (*model.variables, *model.metrics_variables):
+            if variable._value is None:
+                variable._deferred_initialize()
+        pending[:] = [variable for variable in pending if variable._value is None]
 
 
 def _torch() -> Any:
@@ -56,10 +104,8 @@ def _write_jax(array: Array, pieces: Iterable[Piece]) -> None:
     variable, shape = array.handle, array.shape
     dtype = dtypes.resolve(variable.dtype)
     sharding = _sharding(variable)
-    boxes = {Window.whole(shape)}
-    if sharding is not None:
-        boxes = {Window.of(shape, index) for index in sharding.addressable_devices_indices_map(shape).values()}
-    memory = {box: aligned(box.shape, dtype) for box in boxes}
+    indices = [...] if sharding is None else sharding.addressable_devices_indices_map(shape).values()
+    memory = {box: aligned(box.shape, dtype) for box in dict.fromkeys(Window.of(shape, index) for index in indices)}
     write_parts(pieces, [Part(box, view) for box, view in memory.items()])
     if sharding is None:
         _set(variable, jax.device_put(memory[Window.whole(shape)]))
@@ -95,4 +141,5 @@ def _set(variable: Any, value: Any) -> None:
         variable.assign(value)
 
 
+_TRACED: dict[str, Callable[[], bool]] = {"jax": _traced_by_jax, "tensorflow": _traced_by_tensorflow}
 _WRITERS: dict[str, Callable[[Array, Iterable[Piece]], None]] = {"jax": _write_jax, "torch": _write_torch}
