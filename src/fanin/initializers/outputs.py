@@ -10,7 +10,7 @@ from fanin.layouts import Shape
 
 __all__ = ["aligned", "allocated", "checked"]
 
-ALIGNMENT = 64  # bytes: memory that is so aligned becomes a tensor of JAX without a copy
+ALIGNMENT = 64  # bytes: memory that is so aligned becomes a tensor of JAX or TensorFlow without a copy
 
 
 def allocated(shape: Shape, dtype: object) -> np.ndarray:

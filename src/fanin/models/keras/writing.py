@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.backend.common import global_state
 
 from fanin import dtypes
@@ -20,6 +21,8 @@ from fanin.models.arrays import write as write_parts
 from fanin.recipe import Piece, Window
 
 __all__ = ["check", "finish", "write"]
+
+_COPIED = {"bool", "float8_e4m3fn", "float8_e5m2"}  # which TensorFlow's bitcast does not take
 
 
 def check(array: Array) -> None:
@@ -126,10 +129,26 @@ def _sharding(variable: Any) -> Any:
     return layout if isinstance(layout, jax.sharding.Sharding) else None
 
 
+def _write_tensorflow(array: Array, pieces: Iterable[Piece]) -> None:
+    import tensorflow as tf
+
+    view = _written(array, pieces)
+    if view.dtype.name in _COPIED:
+        tensor = tf.constant(view)
+    else:  # which would copy once more; NumPy exports no dtype of ml_dtypes, so hand the bits over
+        bits = tf.experimental.dlpack.from_dlpack(view.view(f"u{view.itemsize}").__dlpack__())
+        tensor = tf.bitcast(bits, view.dtype.name)
+    _set(array.handle, tensor)
+
+
 def _write_elsewhere(array: Array, pieces: Iterable[Piece]) -> None:
+    _set(array.handle, keras.ops.convert_to_tensor(_written(array, pieces), array.handle.dtype))
+
+
+def _written(array: Array, pieces: Iterable[Piece]) -> np.ndarray:
     view = aligned(array.shape, dtypes.resolve(array.handle.dtype))
     write_parts(pieces, [Part(Window.whole(array.shape), view)])
-    _set(array.handle, keras.ops.convert_to_tensor(view, array.handle.dtype))
+    return view
 
 
 def _set(variable: Any, value: Any) -> None:
@@ -142,4 +161,8 @@ def _set(variable: Any, value: Any) -> None:
 
 
 _TRACED: dict[str, Callable[[], bool]] = {"jax": _traced_by_jax, "tensorflow": _traced_by_tensorflow}
-_WRITERS: dict[str, Callable[[Array, Iterable[Piece]], None]] = {"jax": _write_jax, "torch": _write_torch}
+_WRITERS: dict[str, Callable[[Array, Iterable[Piece]], None]] = {
+    "jax": _write_jax,
+    "tensorflow": _write_tensorflow,
+    "torch": _write_torch,
+}
