@@ -820,7 +820,7 @@ def test_another_backend_passes_this_file_with_the_same_bits(backend: str) -> No
     passed = re.search(r"(\d+) passed, (\d+) skipped", done.stdout)
     assert passed is not None, done.stdout
     assert int(passed[1]) >= 140
-    assert int(passed[2]) <= 6
+    assert int(passed[2]) <= 7
 
 
 @pytest.mark.skipif(HASHES in os.environ, reason="has a process of its own, on JAX")
