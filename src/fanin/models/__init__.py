@@ -19,19 +19,25 @@ __all__ = ["Array", "Model", "Names", "Naming", "Parameter", "Part", "names_like
 
 
 def opened(model: object, shards: Mapping[str, Any] | None = None) -> Model:
-    """List a model, by the folder of this room that knows it: `fanin.models.torch` for a `torch.nn.Module`.
+    """List a model, by the folder of this room that knows it, such as `fanin.models.torch` for a `torch.nn.Module`.
 
     Args:
         model: of any kind.
         shards: of plain tensors that are parts of larger ones, which modules of torch have.
 
     Raises:
-        PlanError: no folder does.
+        PlanError: no folder does, or it is told of shards where it knows them itself.
     """
-    torch = sys.modules.get("torch")  # what a user has is of a framework that is loaded
+    keras, torch = map(sys.modules.get, ("keras", "torch"))  # what a user has is of a framework that is loaded
+    if keras is not None and isinstance(model, getattr(keras, "Layer", ())):  # which may be a module of torch as well
+        if shards is not None:
+            raise PlanError(f"shards= is for modules of torch; the variables of a {type(model).__name__} tell theirs.")
+        return importlib.import_module("fanin.models.keras").opened(model)  # type: ignore[no-any-return]
     if torch is not None and isinstance(model, torch.nn.Module):
         return importlib.import_module("fanin.models.torch").opened(model, shards)  # type: ignore[no-any-return]
-    raise PlanError(f"a plan applies to a torch.nn.Module, not to a {type(model).__name__}.")
+    raise PlanError(
+        f"a plan applies to a torch.nn.Module, a keras.Model or a keras.Layer, not to a {type(model).__name__}."
+    )
 
 
 def parameters(

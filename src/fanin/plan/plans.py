@@ -203,14 +203,15 @@ class Plan:
         communicated. Applying a plan twice is the same as applying it once.
 
         Args:
-            model: a `torch.nn.Module` on any devices but meta (see `fanin.torch.materialize`).
+            model: a `torch.nn.Module` on any devices but meta (see `fanin.torch.materialize`), or a
+                `keras.Model` or `keras.Layer` that is built, with or without values.
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
             only: which arrays are written: a pattern, a list of patterns, or a function of name and
                 array. The plan has to fit the whole model all the same. None writes all.
             names: what the model's tensors are called in the plan and in the stream, so that models of two
                 frameworks get the same weights: a mapping from every name of the model, a function, or what
                 `fanin.names_like` derives. None is the model's own names.
-            shards: of plain tensors that are parts of larger ones: by name, the shape of the whole, and
+            shards: of plain tensors of torch that are parts of larger ones: by name, the shape of the whole, and
                 the index of the first element in it.
             progress: called with the bytes written so far, and in all; None shows a bar where that is
                 half a gigabyte or more and the standard error is a terminal.
