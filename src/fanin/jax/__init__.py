@@ -31,8 +31,8 @@ from fanin.jax.initializers import (
     xavier_uniform,
     zeros,
 )
-from fanin.jax.variables import shapes
 from fanin.jax.sharded import init_sharded
+from fanin.jax.variables import shapes
 
 __all__ = [
     "Initializer",
