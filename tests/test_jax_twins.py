@@ -1,4 +1,4 @@
-"""Layers of torch, nnx, linen and Equinox with the same logical weights compute the same: the proof of their layouts."""
+"""Layers of torch, nnx, linen and Equinox with the same logical weights compute the same: so layouts are right."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -75,7 +75,13 @@ def _of_variable(variable: Any, in_place: bool) -> Node:
         variable.set_value(children[0])
         return variable
 
-    return Node([((), variable.get_value())], joined, once=True)
+    value = variable.get_raw_value()  # of a dict in its own order, which get_value loses
+    return Node([((), value if _is_kept_whole(value) else variable.get_value())], joined, once=True)
+
+
+def _is_kept_whole(value: Any) -> bool:
+    """Whether a variable holds the value itself, and no reference to it."""
+    return isinstance(value, dict | list | tuple | jax.Array | jax.ShapeDtypeStruct | np.ndarray)
 
 
 def _of_object(value: Any, module: Any) -> Node:
