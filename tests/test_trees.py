@@ -280,6 +280,7 @@ def read_only() -> np.ndarray:
         (lambda: linen.Dense(3), PlanError, ValueError, ["linen module Dense", "fanin.jax.shapes(module, x)"]),
         (lambda: poisoned(3), PlanError, ValueError, ["a bare array has no name", "{'kernel': array}"]),
         (lambda: jnp.ones(3), PlanError, ValueError, ["a bare array has no name"]),
+        (lambda: nnx.Param(jnp.ones(3)), PlanError, ValueError, ["a bare array has no name"]),
         (lambda: {"": poisoned(3)}, LogicalNameError, ValueError, ["empty component"]),
         (lambda: {"0": poisoned(3), 0: poisoned(2)}, PlanError, ValueError, ["two arrays are called '0'"]),
         (lambda: {"a": read_only()}, OutputError, ValueError, ["'a'", "read-only"]),

@@ -79,7 +79,7 @@ def _on_devices(draw: Draw, dtype: np.dtype, sharding: Sharding | None) -> jax.A
     distribution = draw.distribution
     if isinstance(distribution, ConstantValue) or distribution.grid() is None:
         value = distribution.value if isinstance(distribution, ConstantValue) else distribution.bounds()[0]
-        return jax.numpy.full(draw.shape, round_constant(value, dtype), device=sharding)
+        return jax.numpy.full(draw.shape, round_constant(value, dtype), dtype, device=sharding)
     assert draw.stream is not None
     (k0, k1), (n2, n3) = draw.stream.words()
     words = tuple(map(np.uint32, (k0, k1, n2, n3)))

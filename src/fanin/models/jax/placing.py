@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from fanin.errors import ArgumentError, OutputError, ShapeError
+from fanin.errors import ArgumentError, ShapeError
 from fanin.layouts import Shape
 from fanin.models.jax.nodes import loaded
 from fanin.models.trees.walking import Trail
@@ -42,10 +42,13 @@ def read(given: Any, shape: Shape, called: str, *, traced: bool = False) -> Shar
         given = _named(mesh, given, called)
     if not isinstance(given, Sharding):
         raise ArgumentTypeError(f"{called} must be a jax.sharding.Sharding, a PartitionSpec or None, not {given!r}.")
+    if not traced:
+        given = _concrete(given, called)
     try:
         given.shard_shape(shape)
-    except ValueError as error:
-        raise ShapeError(f"{called} {given!r} does not fit the shape {shape!r}: {error}") from None
+    except (ValueError, IndexError) as error:
+        problem = "it is of more axes." if isinstance(error, IndexError) else str(error)
+        raise ShapeError(f"{called} {given!r} does not fit the shape {shape!r}: {problem}") from None
     return given
 
 
@@ -60,37 +63,38 @@ def own_sharding(leaf: Any, name: str, shape: Shape, trail: Trail) -> Sharding |
     """The sharding of an array as it is, or is meant to be; None where JAX's default device is.
 
     An array on one device to which it is not committed has none. What a variable of nnx or a box of
-    linen notes down counts where a mesh is in context.
+    linen notes down counts where a mesh is in context and the array is not split already.
 
     Raises:
-        OutputError: it is of a mesh that is not there.
-        ShapeError, ArgumentError: it does not fit.
+        ArgumentError: there is no mesh.
+        ShapeError: it does not fit the shape.
     """
     sharding: Sharding | None = getattr(leaf, "sharding", None)
     if isinstance(leaf, jax.Array) and not leaf.committed and isinstance(sharding, SingleDeviceSharding):
         sharding = None
+    if getattr(getattr(sharding, "mesh", None), "empty", False):
+        sharding = None
+    if sharding is None or sharding.is_fully_replicated:
+        noted = (_noted(step.owner) for step in reversed(trail))
+        sharding = next((each for each in noted if each is not None), sharding)
+    return None if sharding is None else read(sharding, shape, f"{name!r}: the sharding")
+
+
+def _concrete(sharding: Any, called: str) -> Any:
+    """A sharding on the mesh in context, where it is of a mesh without devices, as that of a traced shape is."""
     mesh = getattr(sharding, "mesh", None)
-    if isinstance(mesh, AbstractMesh):
-        sharding = _concrete(sharding, mesh, name)
-    if sharding is not None:
+    if not isinstance(mesh, AbstractMesh):
         return sharding
-    noted = next((spec for step in reversed(trail) if (spec := _noted(step.owner, name)) is not None), None)
-    return None if noted is None else read(noted, shape, f"{name!r}: the sharding")
-
-
-def _concrete(sharding: Any, mesh: AbstractMesh, name: str) -> Sharding | None:
-    """The sharding of a shape that was worked out with a mesh in context, on the devices of the mesh that is."""
-    if mesh.empty:
-        return None
     present: Any = jax.sharding.get_mesh()
     if present.empty or present.shape_tuple != mesh.shape_tuple:
-        raise OutputError(
-            f"{name!r} has the sharding {sharding!r}, of a mesh without devices; enter that mesh by jax.set_mesh(mesh)."
+        raise ArgumentError(
+            f"{called} {sharding!r} is of a mesh without devices; enter that mesh by jax.set_mesh(mesh), or give "
+            f"jax.sharding.NamedSharding(mesh, {sharding.spec!r})."
         )
     return NamedSharding(present, sharding.spec)
 
 
-def _noted(owner: Any, name: str) -> Any:
+def _noted(owner: Any) -> Any:
     """The sharding or the partition that a variable or a box notes down."""
     if (module := loaded("flax.nnx")) is not None and isinstance(owner, module.Variable):
         return _of_variable(owner)

@@ -91,11 +91,11 @@ def listed(root: Any) -> list[Found]:
             if memory in memories:
                 return leaf
             memories.add(memory)
-        if not trail:
+        name = name_of(trail)
+        if not name:
             raise PlanError(
                 "a bare array has no name to be drawn by; give it one in a dict, such as {'kernel': array}."
             )
-        name = name_of(trail)
         if name in names:
             raise PlanError(f"two arrays are called {name!r}: keys that differ in their type only. Rename one of them.")
         names.add(name)
