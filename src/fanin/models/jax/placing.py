@@ -40,16 +40,15 @@ def read(given: Any, shape: Shape, called: str, *, traced: bool = False) -> Shar
                 f"jax.set_mesh(mesh)."
             )
         given = _named(mesh, given, called)
-    if not isinstance(given, Sharding):
+    sharding = given if traced else _concrete(given, called)
+    if not isinstance(sharding, Sharding):
         raise ArgumentTypeError(f"{called} must be a jax.sharding.Sharding, a PartitionSpec or None, not {given!r}.")
-    if not traced:
-        given = _concrete(given, called)
     try:
-        given.shard_shape(shape)
+        sharding.shard_shape(shape)
     except (ValueError, IndexError) as error:
         problem = "it is of more axes." if isinstance(error, IndexError) else str(error)
         raise ShapeError(f"{called} {given!r} does not fit the shape {shape!r}: {problem}") from None
-    return given
+    return sharding
 
 
 def _named(mesh: Any, spec: PartitionSpec, called: str) -> NamedSharding:
