@@ -32,16 +32,15 @@ def test_two_processes_hold_their_shards_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("init", [fj.normal(), fj.uniform(), fj.truncated_normal(), fj.he_normal(), fj.zeros], ids=repr)
-def test_a_program_needs_no_memory_beside_the_array(init: fj.Initializer) -> None:
-    """Apart from numbers of columns, a row of them."""
+def test_a_program_needs_next_to_no_memory_beside_the_array(init: fj.Initializer) -> None:
+    """Beyond some strips of it, whatever its size."""
 
     def temporary(rows: int, dtype: str = "float32") -> int:
         program = jax.jit(lambda key: init(key, (rows, 1024), dtype)).lower(jax.random.key(0)).compile()
         return int(program.memory_analysis().temp_size_in_bytes)
 
-    assert temporary(8192) == temporary(256)
-    assert temporary(8192) <= 8 * 1024 + 4096
-    assert temporary(8192, "bfloat16") == temporary(256, "bfloat16")
+    assert temporary(65536) == temporary(8192) <= 2**22
+    assert temporary(65536, "bfloat16") == temporary(8192, "bfloat16") <= 2**22
 
 
 def test_what_would_need_memory_is_seen() -> None:

@@ -67,9 +67,8 @@ def init_sharded(
             f"init_sharded takes a tree of jax.ShapeDtypeStruct; there are none in this {type(shapes).__name__}."
         )
     tree = trees.Tree(shapes, found, _chooser(sharding))
-    arrays = renamed(tree.arrays, names)
-    entries = plan.resolve([parameter for array in arrays for parameter in array.parameters], seed=seed)
-    return apply(entries, tree, arrays, None, progress, type(shapes).__name__)
+    resolved = plan._resolved(renamed(tree.arrays, names), seed)
+    return apply(resolved, tree, resolved.arrays, None, progress, type(shapes).__name__)
 
 
 def _chooser(sharding: Sharded) -> Callable[[Found], Any]:

@@ -70,9 +70,12 @@ def _drawn(pieces: tuple[Piece, ...], shape: Shape) -> Draw | None:
     """The draw that is all of an array, of a kind that a program knows."""
     if len(pieces) > 1:
         return None
-    recipe = pieces[0].recipe
-    known = isinstance(recipe, Draw) and recipe.shape == shape and not isinstance(recipe.distribution, Diagonal)
-    return recipe if known else None  # type: ignore[return-value]  # a Draw where it is known
+    (piece,) = pieces
+    recipe, whole = piece.recipe, Window.whole(shape)
+    covers = recipe.shape == shape and piece.window == whole and piece.at == whole.slices
+    if not isinstance(recipe, Draw) or isinstance(recipe.distribution, Diagonal) or not covers:
+        return None
+    return recipe
 
 
 def _on_devices(draw: Draw, dtype: np.dtype, sharding: Sharding | None) -> jax.Array:
