@@ -24,8 +24,9 @@ NAMES = {
     ],
     "fanin.jax": [
         "Initializer", "constant", "delta_orthogonal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
-        "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal",
-        "truncated_normal", "uniform", "variance_scaling", "xavier_normal", "xavier_uniform", "zeros",
+        "init_sharded", "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones",
+        "orthogonal", "shapes", "truncated_normal", "uniform", "variance_scaling", "xavier_normal", "xavier_uniform",
+        "zeros",
     ],
     "fanin.keras": [
         "STFT", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "LecunNormal",

@@ -10,7 +10,7 @@ from fanin.layouts import Shape
 from fanin.models.parameter import Parameter
 from fanin.recipe import ConstantValue, Draw, Piece, Recipe, Whole, Window
 
-__all__ = ["Array", "Model", "Part", "pieces_of", "write"]
+__all__ = ["Array", "Model", "Part", "computed_once", "pieces_of", "write"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Part:
 def pieces_of(parameter: Parameter, recipe: Recipe, zero_rows: Iterable[int] = ()) -> tuple[Piece, ...]:
     """Where the tensor of a recipe goes in the array that holds it, and then zeros to some of its rows."""
     places = parameter.places
-    recipe = _computed(recipe) if len(places) > 1 else recipe
+    recipe = computed_once(recipe) if len(places) > 1 else recipe
     pieces = [Piece(recipe, inside, outside.slices) for inside, outside in places]
     zero = Draw(ConstantValue(0), parameter.shape)
     for row in zero_rows:
@@ -98,7 +98,7 @@ def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = 
     """
     parts = tuple(parts)
     for piece in pieces:
-        recipe = _computed(piece.recipe) if len(parts) > 1 else piece.recipe
+        recipe = computed_once(piece.recipe) if len(parts) > 1 else piece.recipe
         for part in parts:
             offset = tuple(each.start - start for each, start in zip(piece.at, piece.window.start, strict=True))
             _write(recipe, offset, piece.window, part)
@@ -122,7 +122,7 @@ def _write(recipe: Recipe, offset: Shape, window: Window, part: Part) -> None:
     engines.fill(recipe, box, part.view[(*here, ...)])  # of no axes, NumPy would give a number without the ellipsis
 
 
-def _computed(recipe: Recipe) -> Recipe:
+def computed_once(recipe: Recipe) -> Recipe:
     """A tensor that can only be computed whole, computed once for all parts, and only where one has some of it."""
     if not isinstance(recipe, Whole):
         return recipe

@@ -196,15 +196,17 @@ class Plan:
     ) -> Any:
         """Initialize a model: its parameters and the buffers that its checkpoints hold.
 
-        Names are those of the model, without what wrappers (compilation, FSDP, DDP, activation
+        Names are those of the model: paths, without what wrappers (compilation, FSDP, DDP, activation
         checkpointing) put before them; layouts, roles and fans come from the classes of its layers;
         packed weights are drawn as the separate ones would be, tied ones once, under their first name.
         Every process writes what it has of a sharded tensor, in time and memory of that; nothing is
         communicated. Applying a plan twice is the same as applying it once.
 
         Args:
-            model: a `torch.nn.Module` on any devices but meta (see `fanin.torch.materialize`), or a
-                `keras.Model` or `keras.Layer` that is built, with or without values.
+            model: a `torch.nn.Module` on any devices but meta (see `fanin.torch.materialize`), a `keras.Model`
+                or `keras.Layer` that is built, with or without values, a `flax.nnx.Module`, an Equinox
+                module, what `fanin.jax.shapes` returns, or any tree of arrays: of NumPy, torch or JAX, or of
+                `jax.ShapeDtypeStruct` (docs/jax.md).
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
             only: which arrays are written: a pattern, a list of patterns, or a function of name and
                 array. The plan has to fit the whole model all the same. None writes all.
@@ -217,11 +219,13 @@ class Plan:
                 half a gigabyte or more and the standard error is a terminal.
 
         Returns:
-            the model, written in place.
+            the model, written in place; of a tree with arrays of JAX, which do not change, a new one.
 
         Raises:
-            PlanError: the plan or the names do not fit the model; the message names parameters and rules.
+            PlanError: the plan or the names do not fit the model, or it is none; the message names
+                parameters and rules.
             OutputError: a tensor cannot be written. Nothing has been written where anything of this is raised.
+            ShapeError, ArgumentError: the sharding of an array to be made does not fit, or has no mesh.
         """
         opened = models.opened(model, shards)
         resolved = self._resolved(models.renamed(opened.arrays, names), seed)
