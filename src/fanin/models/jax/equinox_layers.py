@@ -86,7 +86,7 @@ def _cell(cell: Any, key: str) -> Held:
     """Stacked gates, named as torch's: ``weight_ih`` of an LSTM holds ``weight_ii``, ``weight_if``, ..."""
     letters = next(letters for cls, letters in _GATES.items() if isinstance(cell, cls))
     units, gates = cell.hidden_size, len(letters)
-    facts = {"fan_in": cell.input_size, "units": units, "gates": gates}
+    facts = {"fan_in": cell.input_size, "fan_out": gates * units, "units": units, "gates": gates}
     if key == "weight_ih":
         names = tuple(f"weight_i{letter}" for letter in letters)
         return Held("recurrent.kernel", "o i", (gates * units, cell.input_size), names, facts=facts)

@@ -133,7 +133,7 @@ def recurrent(side: str, key: str, inputs: int, units: int, gates: int, names: S
     """
     if key not in ("kernel", "bias"):
         return Held()
-    facts: Mapping[str, int] = {"fan_in": inputs, "units": units, "gates": gates}
+    facts: Mapping[str, int] = {"fan_in": inputs, "fan_out": gates * units, "units": units, "gates": gates}
     outputs, named = units * (len(names) or 1), tuple(f"{name}.{key}" for name in names)
     if key == "bias":
         return Held("recurrent.bias", None, (outputs,), named, facts=facts)
