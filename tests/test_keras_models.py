@@ -624,6 +624,36 @@ def test_the_dtype_of_a_variable_is_what_counts(policy: str) -> None:
         assert_same_bits(contents(mine), contents(plain).astype(contents(mine).dtype))
 
 
+def test_every_dtype_is_written() -> None:
+    floats = [
+        "float32",
+        "float16",
+        "bfloat16",
+        "float8_e4m3fn",
+        "float8_e5m2",
+        *(["float64"] if BACKEND != "jax" else []),
+    ]
+    others = ["int8", "uint8", "int32", "bool"]
+
+    class Mixed(layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.held = {
+                dtype: self.add_weight(shape=(5, 7), initializer="ones", dtype=dtype, name=dtype, trainable=False)
+                for dtype in floats + others
+            }
+
+    layer = Mixed()
+    unfilled(lambda: layer.build((1,)))  # Keras itself makes no float8 on TensorFlow
+    plan = Plan([Rule("*float*", "random_normal(stddev=1)"), Rule("*", "zeros")])
+    for seed in (7, 8, 7):
+        plan.apply(layer, seed=seed)
+        for dtype in floats:
+            expected = initializers.RandomNormal(0.0, 1.0, seed=seed)((5, 7), dtype, name=dtype)
+            assert_same_bits(contents(layer.held[dtype]), expected)
+        for dtype in others:
+            assert_same_bits(contents(layer.held[dtype]), np.zeros((5, 7), dtype))
+
+
 def test_normalization_computes_with_what_was_written() -> None:
     layer = layers.Normalization()
     layer.adapt(np.array([[1.0], [3.0]]))

@@ -122,7 +122,7 @@ def _sharding(variable: Any) -> Any:
 
     if variable._value is not None:
         return variable._value.sharding
-    layout, distribution = variable._layout, keras.distribution.distribution()
+    layout, distribution = getattr(variable, "_layout", None), keras.distribution.distribution()
     if layout is None and distribution is not None:
         layout = distribution.get_variable_layout(variable)
     layout = getattr(layout, "backend_layout", layout)
