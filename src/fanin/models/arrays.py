@@ -46,6 +46,7 @@ class Model(Protocol):
 
         Raises:
             OutputError: and why.
+            ShapeError, ArgumentError: it cannot be made as it is to be split over devices.
         """
 
     def write(self, array: Array, pieces: Iterable[Piece]) -> None:

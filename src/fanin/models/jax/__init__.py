@@ -38,8 +38,8 @@ def is_kept(trail: Trail, leaf: Any) -> bool:
 
 def layer_of(trail: Trail, leaf: Any, shape: Shape) -> Layer | None:
     """What is known of an array by the layers around it; None where nothing is."""
-    own: Layer | None = getattr(leaf, "layer", None)
-    if own is not None:
+    own = getattr(leaf, "layer", None)
+    if isinstance(own, Layer):
         return own
     for package, module in (("flax.nnx", "nnx"), ("equinox", "equinox")):
         found: Layer | None = _layers(module).layer_of(trail, shape) if loaded(package) is not None else None
