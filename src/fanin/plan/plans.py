@@ -137,7 +137,12 @@ class Plan:
         )
 
     def resolve(
-        self, parameters: Iterable[Parameter] | None = None, *, seed: int = 0, dtype: object = None
+        self,
+        parameters: Iterable[Parameter] | None = None,
+        *,
+        seed: int = 0,
+        dtype: object = None,
+        member: int | None = None,
     ) -> tuple[Entry, ...]:
         """Give every parameter its recipe, or none.
 
@@ -146,6 +151,8 @@ class Plan:
                 model; None for the plan's own.
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
             dtype: takes the place of every floating-point dtype; None leaves them as they are.
+            member: k, from 0, for member k of an ensemble: every tensor is slice k of itself with one more
+                batch axis in front. Member 0 is what None gives.
 
         Returns:
             One `Entry` per parameter, in their order.
@@ -160,7 +167,7 @@ class Plan:
             raise PlanError(
                 "the plan has no parameters: list them in the file, headed [[parameters]], or give them to resolve."
             )
-        settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype)
+        settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype, member)
         return resolved(self.rules, claimed(self.rules, self._expected, asked), settings)
 
     def apply(
@@ -168,6 +175,7 @@ class Plan:
         model: Any,
         *,
         seed: int = 0,
+        member: int | None = None,
         only: Only = None,
         names: Naming = None,
         shards: Mapping[str, tuple[Shape, Shape]] | None = None,
@@ -184,6 +192,7 @@ class Plan:
         Args:
             model: a `torch.nn.Module` on any devices but meta (see `fanin.torch.materialize`).
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
+            member: of an ensemble, see `resolve`.
             only: which arrays are written: a pattern, a list of patterns, or a function of name and
                 array. The plan has to fit the whole model all the same. None writes all.
             names: what the model's tensors are called in the plan and in the stream, so that models of two
@@ -203,7 +212,7 @@ class Plan:
         """
         opened = models.opened(model, shards)
         arrays = models.renamed(opened.arrays, names)
-        entries = self.resolve([p for array in arrays for p in array.parameters], seed=seed)
+        entries = self.resolve([p for array in arrays for p in array.parameters], seed=seed, member=member)
         return apply(entries, opened, arrays, only, progress, type(model).__name__)
 
     def _check_captures(self, number: int, rule: Rule, problems: Problems) -> None:
