@@ -247,6 +247,8 @@ def test_a_resolved_plan_is_data(tmp_path: Path) -> None:
     for name, array in contents(resolved).items():
         assert_same_bits(contents(again)[name], array)
     assert again != Plan.from_text(FILE).resolve(seed=8)
+    member = Plan.from_text(FILE).resolve(seed=7, member=3)
+    assert Resolved.from_dict(member.to_dict()) == member != Plan.from_text(FILE).resolve(seed=7)
     assert str(resolved).splitlines()[-1].split() == ["wte", "[10,", "6]", "bfloat16", "RandomNormal()"]
     assert "digest" not in repr(resolved)
     assert repr(resolved).startswith("<Resolved plan of 7 tensors, ")

@@ -76,17 +76,19 @@ def unseeded(name: str) -> tuple[str, int]:
     return f"{active.name}\\#{next(active.calls)}", active.seed
 
 
-def custom_recipe(function: Callable[..., Any], shape: Shape, name: str, seed: int | None) -> Whole:
-    """Return the recipe of an array that ``function(shape, dtype="float32")`` makes.
+def custom_recipe(function: Callable[..., Any], shape: Shape, name: str, seed: int | None, member: int = 0) -> Whole:
+    r"""Return the recipe of an array that ``function(shape, dtype="float32")`` makes.
 
     What the function draws without a seed, by `fanin.backend` or `fanin.initializers`, comes from
-    the name and the seed. A float64 that it returns is rounded to float32, as every value is.
+    the name and the seed; of member k of an ensemble, from 1, the name is ``name\#member\k``, since the
+    function sees no batch axis. A float64 that it returns is rounded to float32, as every value is.
 
     Raises:
         ArgumentError: the function returns no array of finite numbers (when the recipe is computed).
         ShapeError: it returns another shape.
     """
     seed = secrets.randbits(64) if seed is None else seed
+    name = f"{name}\\#member\\{member}" if member else name
 
     def compute() -> np.ndarray:
         with drawing(name, seed):

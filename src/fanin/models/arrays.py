@@ -125,6 +125,6 @@ def _write(recipe: Recipe, offset: Shape, window: Window, part: Part) -> None:
 
 def computed_once(recipe: Recipe) -> Recipe:
     """A tensor that can only be computed whole, computed once for all parts, and only where one has some of it."""
-    if not isinstance(recipe, Whole):
+    if not isinstance(recipe, Whole) or recipe.windowable:
         return recipe
-    return Whole(functools.cache(recipe.compute), recipe.shape, recipe.windowable)
+    return Whole(functools.cache(recipe.compute), recipe.shape)

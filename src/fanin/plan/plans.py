@@ -150,7 +150,12 @@ class Plan:
         )
 
     def resolve(
-        self, parameters: Iterable[Parameter] | None = None, *, seed: int = 0, dtype: object = None
+        self,
+        parameters: Iterable[Parameter] | None = None,
+        *,
+        seed: int = 0,
+        dtype: object = None,
+        member: int | None = None,
     ) -> Resolved:
         """Give every parameter its recipe, or none.
 
@@ -159,6 +164,8 @@ class Plan:
                 model; None for the plan's own.
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
             dtype: takes the place of every floating-point dtype; None leaves them as they are.
+            member: k, from 0, for member k of an ensemble: every tensor is slice k of itself with one more
+                batch axis in front. Member 0 is what None gives.
 
         Returns:
             One `Entry` per tensor, in their order, and the arrays that hold them.
@@ -169,15 +176,17 @@ class Plan:
             DTypeError: the dtype is unknown, or no floating-point dtype.
         """
         asked = self.parameters if parameters is None else _parameters(parameters)
-        return self._resolved(unpacked(asked), seed, dtype)
+        return self._resolved(unpacked(asked), seed, dtype, member)
 
-    def _resolved(self, arrays: Sequence[Array], seed: int, dtype: object = None) -> Resolved:
+    def _resolved(
+        self, arrays: Sequence[Array], seed: int, dtype: object = None, member: int | None = None
+    ) -> Resolved:
         """Resolve what is in arrays, which may be handles of a model's."""
         if not arrays:
             raise PlanError(
                 "the plan has no parameters: list them in the file, headed [[parameters]], or give them to resolve."
             )
-        settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype)
+        settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype, member)
         arranged = self.arrangement.arrays(arrays)
         held = {parameter.name: parameter for array in reversed(arranged) for parameter in reversed(array.parameters)}
         order = dict.fromkeys(parameter.name for array in arranged for parameter in array.parameters)
@@ -189,6 +198,7 @@ class Plan:
         model: Any,
         *,
         seed: int = 0,
+        member: int | None = None,
         only: Only = None,
         names: Naming = None,
         shards: Mapping[str, tuple[Shape, Shape]] | None = None,
@@ -208,6 +218,7 @@ class Plan:
                 module, what `fanin.jax.shapes` returns, or any tree of arrays: of NumPy, torch or JAX, or of
                 `jax.ShapeDtypeStruct` (docs/jax.md).
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
+            member: of an ensemble, see `resolve`.
             only: which arrays are written: a pattern, a list of patterns, or a function of name and
                 array. The plan has to fit the whole model all the same. None writes all.
             names: what the model's tensors are called in the plan and in the stream, so that models of two
@@ -228,7 +239,7 @@ class Plan:
             ShapeError, ArgumentError: the sharding of an array to be made does not fit, or has no mesh.
         """
         opened = models.opened(model, shards)
-        resolved = self._resolved(models.renamed(opened.arrays, names), seed)
+        resolved = self._resolved(models.renamed(opened.arrays, names), seed, member=member)
         return apply(resolved, opened, resolved.arrays, only, progress, type(model).__name__)
 
     def _check_captures(self, number: int, rule: Rule, problems: Problems) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self, overload
 from fanin import dtypes, models
 from fanin.errors import FaninError, PlanError
 from fanin.initializers import Initializer, deserialize, serialize
-from fanin.layouts import ARRAY_ORDER, Layout
+from fanin.layouts import ARRAY_ORDER, Layout, of_member
 from fanin.models import Array, Naming, Parameter
 from fanin.models.arrays import pieces_of
 from fanin.plan.application import Only, apply
@@ -179,13 +179,14 @@ def _tensor(entry: Entry) -> dict[str, Any]:
     parameter = entry.parameter
     return {
         "name": entry.name, "shape": list(entry.shape), "dtype": entry.dtype.name, "layout": entry.layout.text,
+        "member": entry.layout.member,
         "initializer": serialize(initializer), "seed": entry.seed, "zero_rows": list(entry.zero_rows),
         "module": parameter.module, "role": parameter.role, "rule": str(entry.rule), "where": entry.rule.where,
     }  # fmt: skip
 
 
 def _entry(data: Mapping[str, Any]) -> Entry:
-    layout = Layout(data["layout"]) if data["layout"] else ARRAY_ORDER
+    layout = of_member(Layout(data["layout"]) if data["layout"] else ARRAY_ORDER, data["member"])
     parameter = Parameter(
         data["name"], tuple(data["shape"]), data["dtype"], layout if layout.stated else None, module=data["module"],
         role=data["role"],
