@@ -13,7 +13,10 @@ import fanin
 from fanin.errors import FaninError
 
 NAMES = {
-    "fanin": ["Parameter", "Plan", "Rule", "defaults", "errors", "names_like", "parameters", "use"],
+    "fanin": [
+        "Parameter", "Plan", "Rule", "defaults", "diff", "errors", "explain", "fingerprint", "names_like", "parameters",
+        "use", "verify",
+    ],
     "fanin.plan": ["Entry", "Parameter", "Plan", "Rule", "defaults", "digest"],
     "fanin.torch": [
         "Shard", "accelerate", "calculate_gain", "constant_", "dirac_", "eye_", "init_", "kaiming_normal_",
@@ -30,7 +33,11 @@ NAMES = {
         "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
         "Zeros", "install", "installed", "uninstall",
     ],
-    "fanin.checkpoint": ["shapes", "write"],
+    "fanin.checkpoint": ["Stored", "opened", "shapes", "write"],
+    "fanin.proof": [
+        "Compared", "Comparison", "Explained", "Explanation", "Finding", "Fingerprint", "TensorFingerprint",
+        "Verification", "diff", "explain", "fingerprint", "verify",
+    ],
     "fanin.initializers": [
         "ALIASES", "STFT", "Alias", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
         "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform",
@@ -49,7 +56,7 @@ NAMES = {
     "fanin.errors": [
         "ArgumentError", "CheckpointError", "DTypeError", "EngineError", "ExpressionError", "FaninError",
         "LayoutError", "LogicalNameError", "OutputError", "PlanError", "SeedError", "SelftestError", "ShapeError",
-        "UnknownInitializerError", "WindowError",
+        "StreamError", "UnknownInitializerError", "VerificationError", "WindowError",
     ],
 }  # fmt: skip
 
@@ -95,7 +102,7 @@ def test_every_error_has_a_base_that_users_would_catch() -> None:
             base, builtin = cls.__bases__
             assert base is FaninError
             assert (builtin.__module__, builtin is Exception) == ("builtins", False)
-    assert len(classes) == 15
+    assert len(classes) == 17
 
 
 def test_every_submodule_is_imported_by_this_test() -> None:
