@@ -16,6 +16,7 @@ from fanin.errors import ArgumentError
 from fanin.layouts import Layout, Shape
 from fanin.proof.blocks import intersection
 from fanin.proof.sums import Lanes, added
+from fanin.proof.tables import Table, shaped
 from fanin.recipe import Window
 
 __all__ = ["ARRAY", "LOGICAL", "Fingerprint", "TensorFingerprint"]
@@ -217,9 +218,6 @@ class Fingerprint:
     def __iter__(self) -> Iterator[TensorFingerprint]:
         return iter(self.tensors)
 
-    def __len__(self) -> int:
-        return len(self.tensors)
-
     def __add__(self, other: object) -> "Fingerprint":
         """That of what two processes have.
 
@@ -267,10 +265,18 @@ class Fingerprint:
         tensors = [TensorFingerprint.from_dict(name, each) for name, each in data["tensors"].items()]
         return cls.of(str(data.get("coordinates")), tensors)
 
+    def table(self) -> Table:
+        """It as a table, the whole's hash below."""
+        rows = [
+            (each.name, shaped(each.shape), each.dtype, str(each), "computed whole" if each.whole else "")
+            for each in self.tensors
+        ]
+        return Table.of(("name", "shape", "dtype", "fingerprint", ""), rows, [f"{self}, {len(rows):,} tensors"])
+
     def __str__(self) -> str:
         if not self.complete:
             counted = sum(tensor.complete for tensor in self.tensors)
-            return f"{self.coordinates}, a part: {counted} of {len(self)} tensors are complete"
+            return f"{self.coordinates}, a part: {counted} of {len(self.tensors)} tensors are complete"
         return f"{self.coordinates} {self.digest[:32]}"
 
 

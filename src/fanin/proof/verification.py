@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fanin.dtypes import resolve
 from fanin.errors import VerificationError
 from fanin.layouts import Shape
 from fanin.models import Naming
@@ -206,7 +207,7 @@ def verify(
     for array in found.unexpected:
         text = "the plan has no such tensor"
         listed.append(Finding(array.name, UNEXPECTED, text, array.name, array.shape, array.parameters[0].dtype or ""))
-    made = digest(_in_dtypes(entries, comparable))
+    made = digest(_in_dtypes(entries, subject))
     return Verification(subject.name, used, made, tuple(listed), tuple(_notes(subject, used, recorded, made, only)))
 
 
@@ -237,10 +238,15 @@ def _finding(check: Check, differences: Sequence[Difference]) -> Finding:
     )
 
 
-def _in_dtypes(entries: Iterable[Entry], compared_ones: Iterable[Check]) -> list[Entry]:
+def _in_dtypes(entries: Iterable[Entry], subject: Subject) -> list[Entry]:
     """Entries with the dtypes that there are."""
-    dtypes = {check.entry.name: check.drawn.dtype for check in compared_ones}
-    return [replace(entry, dtype=dtypes.get(entry.name, entry.dtype)) for entry in entries]
+    dtypes = {tensor.parameter.name: tensor.parameter.dtype for tensor in subject.tensors}
+    dtypes |= {array.name: array.parameters[0].dtype for array in subject.arrays}
+    found = []
+    for entry in entries:
+        dtype = dtypes.get(entry.name) or dtypes.get(entry.parameter.array)
+        found.append(replace(entry, dtype=resolve(dtype)) if dtype else entry)
+    return found
 
 
 def _notes(subject: Subject, seed: int, recorded: int | None, made: str, only: Only) -> Iterator[str]:
