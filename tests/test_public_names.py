@@ -14,7 +14,8 @@ from fanin.errors import FaninError
 
 NAMES = {
     "fanin": [
-        "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "errors", "names_like", "parameters", "use",
+        "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "diff", "errors", "explain", "fingerprint",
+        "names_like", "parameters", "use", "verify",
     ],
     "fanin.plan": ["Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest"],
     "fanin.torch": [
@@ -33,11 +34,16 @@ NAMES = {
         "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
         "Zeros", "install", "installed", "uninstall",
     ],
-    "fanin.checkpoint": ["shapes", "write"],
+    "fanin.checkpoint": ["Stored", "opened", "shapes", "write"],
+    "fanin.proof": [
+        "Compared", "Comparison", "Explained", "Explanation", "Finding", "Fingerprint", "TensorFingerprint",
+        "Verification", "diff", "explain", "fingerprint", "verify",
+    ],
     "fanin.initializers": [
-        "ALIASES", "STFT", "Alias", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
-        "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform",
-        "TruncatedNormal", "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
+        "ALIASES", "Alias", "Arange", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform",
+        "Identity", "Initializer", "LecunNormal", "LecunUniform", "LogUniform", "Masked", "Ones", "Orthogonal",
+        "RandomNormal", "RandomUniform", "STFT", "Scaled", "Sinusoids", "Transformed", "TruncatedNormal",
+        "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
     ],
     "fanin.backend": [
         "cast_to_floatx", "constant", "drawing", "eye", "floatx", "ones", "random_normal", "random_uniform",
@@ -52,7 +58,7 @@ NAMES = {
     "fanin.errors": [
         "ArgumentError", "CheckpointError", "DTypeError", "EngineError", "ExpressionError", "FaninError",
         "LayoutError", "LogicalNameError", "OutputError", "PlanError", "SeedError", "SelftestError", "ShapeError",
-        "UnknownInitializerError", "WindowError",
+        "StreamError", "UnknownInitializerError", "VerificationError", "WindowError",
     ],
 }  # fmt: skip
 
@@ -98,7 +104,7 @@ def test_every_error_has_a_base_that_users_would_catch() -> None:
             base, builtin = cls.__bases__
             assert base is FaninError
             assert (builtin.__module__, builtin is Exception) == ("builtins", False)
-    assert len(classes) == 15
+    assert len(classes) == 17
 
 
 def test_every_submodule_is_imported_by_this_test() -> None:

@@ -61,5 +61,13 @@ class CheckpointError(FaninError, OSError):
     """A checkpoint cannot be read or written."""
 
 
+class StreamError(FaninError, ValueError):
+    """What was written by another version of the stream is to be compared with this one."""
+
+
+class VerificationError(FaninError, AssertionError):
+    """Weights are not those of their plan."""
+
+
 class SelftestError(FaninError, AssertionError):
     """An engine does not reproduce a recorded vector."""

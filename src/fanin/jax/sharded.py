@@ -67,7 +67,7 @@ def init_sharded(
             f"init_sharded takes a tree of jax.ShapeDtypeStruct; there are none in this {type(shapes).__name__}."
         )
     tree = trees.Tree(shapes, found, _chooser(sharding))
-    resolved = plan._resolved(renamed(tree.arrays, names), seed)
+    resolved = plan.of_arrays(renamed(tree.arrays, names), seed=seed)
     return apply(resolved, tree, resolved.arrays, None, progress, type(shapes).__name__)
 
 

@@ -12,11 +12,14 @@ from typing import Any
 
 from fanin.errors import PlanError
 from fanin.models import trees
-from fanin.models.arrays import Array, Model, Part
+from fanin.models.arrays import Array, Copied, Model, Part, Readable
 from fanin.models.naming import Names, Naming, paired, renamed
 from fanin.models.parameter import Parameter
 
-__all__ = ["Array", "Model", "Names", "Naming", "Parameter", "Part", "names_like", "opened", "parameters", "renamed"]
+__all__ = [
+    "Array", "Copied", "Model", "Names", "Naming", "Parameter", "Part", "Readable", "names_like", "opened",
+    "parameters", "renamed",
+]  # fmt: skip
 
 
 def opened(model: object, shards: Mapping[str, Any] | None = None) -> Model:

@@ -1,16 +1,18 @@
 """A model as plans see it: its arrays, what each holds, and how what is here of them is written."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
 
 from fanin import engines
 from fanin.layouts import Shape
 from fanin.models.parameter import Parameter
 from fanin.recipe import ConstantValue, Draw, Piece, Recipe, Whole, Window
 
-__all__ = ["Array", "Model", "Part", "computed_once", "pieces_of", "write"]
+__all__ = ["Array", "Copied", "Model", "Part", "Readable", "computed_once", "pieces_of", "write"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,33 @@ class Array:
     offset: Shape | None = None
 
 
-class Model(Protocol):
-    """What a plan needs of a model; one class for each kind."""
+class Readable(Protocol):
+    """What can be looked at: a model, or a checkpoint."""
 
     @property
     def arrays(self) -> Sequence[Array]:
-        """All that the model has, in its order."""
+        """All that it has, in its order."""
+
+    def read(self, array: Array) -> "Sequence[Part]":
+        """What of an array is here, to be looked at.
+
+        Returns:
+            parts that do not overlap, each with the `Part.view` that is NumPy's array over the memory, in the
+            dtype that fanin calls it by (bfloat16 and float8 are those of ml_dtypes); or, of memory that the
+            host cannot reach, a `Copied`. Nothing where another process has all of it. Of an array whose
+            values many processes have, each gives its own: fingerprints count equal windows once.
+
+            A kind of models whose arrays the host can see gives ``[Part(Window.whole(array.shape),
+            np.asarray(array.handle))]``; of a `jax.Array` it is one part for each different index of its
+            addressable shards, ``Part(Window.of(array.shape, shard.index), np.asarray(shard.data))``.
+
+        Raises:
+            OutputError: there are no values, as on the meta device, or none that can be read.
+        """
+
+
+class Model(Readable, Protocol):
+    """What a plan needs of a model; one class for each kind."""
 
     def check(self, array: Array) -> None:
         """Refuse an array that cannot be written.
@@ -71,6 +94,24 @@ class Part:
 
     window: Window
     view: Any
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Memory that the host cannot reach, as much of an array as reading needs: a slice of it is a copy.
+
+    Attributes:
+        shape: as an array has it.
+        dtype: of the copies.
+        copy: gives NumPy's array of a box.
+    """
+
+    shape: Shape
+    dtype: np.dtype
+    copy: Callable[[tuple[slice, ...]], np.ndarray]
+
+    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+        return self.copy(box)
 
 
 def pieces_of(parameter: Parameter, recipe: Recipe, zero_rows: Iterable[int] = ()) -> tuple[Piece, ...]:

@@ -249,5 +249,12 @@ class Arrangement:
 
 
 def unpacked(parameters: Sequence[Parameter]) -> tuple[Array, ...]:
-    """Every parameter as an array of its own, as a plan without a model has them."""
-    return tuple(Array(each.array or each.name, None, each.shape, (each,)) for each in parameters)
+    """The arrays that hold some parameters: one for each, but for those that say where in one they are."""
+    held: dict[str, list[Parameter]] = {}
+    for each in parameters:
+        held.setdefault(each.array if each.at is not None and each.array else each.name, []).append(each)
+    arrays = []
+    for name, parts in held.items():
+        stops = [outside.stop for part in parts for _, outside in part.places]
+        arrays.append(Array(name, None, tuple(map(max, zip(*stops, strict=True))), tuple(parts)))
+    return tuple(arrays)

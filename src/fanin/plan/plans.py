@@ -176,12 +176,22 @@ class Plan:
             DTypeError: the dtype is unknown, or no floating-point dtype.
         """
         asked = self.parameters if parameters is None else _parameters(parameters)
-        return self._resolved(unpacked(asked), seed, dtype, member)
+        return self.of_arrays(unpacked(asked), seed=seed, dtype=dtype, member=member)
 
-    def _resolved(
-        self, arrays: Sequence[Array], seed: int, dtype: object = None, member: int | None = None
+    def of_arrays(
+        self, arrays: Sequence[Array], *, seed: int = 0, dtype: object = None, member: int | None = None
     ) -> Resolved:
-        """Resolve what is in arrays, which may be handles of a model's."""
+        """Resolve what is in arrays, such as those of a model.
+
+        Args:
+            arrays: as a `fanin.models.Model` lists them.
+            seed: see `resolve`.
+            dtype: see `resolve`.
+            member: see `resolve`.
+
+        Raises:
+            PlanError: see `resolve`.
+        """
         if not arrays:
             raise PlanError(
                 "the plan has no parameters: list them in the file, headed [[parameters]], or give them to resolve."
@@ -239,7 +249,7 @@ class Plan:
             ShapeError, ArgumentError: the sharding of an array to be made does not fit, or has no mesh.
         """
         opened = models.opened(model, shards)
-        resolved = self._resolved(models.renamed(opened.arrays, names), seed, member=member)
+        resolved = self.of_arrays(models.renamed(opened.arrays, names), seed=seed, member=member)
         return apply(resolved, opened, resolved.arrays, only, progress, type(model).__name__)
 
     def _check_captures(self, number: int, rule: Rule, problems: Problems) -> None:

@@ -61,7 +61,7 @@ def materialize(
     if device is not None and torch.device(device).type == "meta":
         raise ArgumentError("materialize: device='meta' has no memory; give the device to allocate on, such as 'cpu'.")
     listed = renamed(arrays(module, shards), names)
-    resolved = plan._resolved(listed, seed)
+    resolved = plan.of_arrays(listed, seed=seed)
     for array in listed:
         if array.handle.is_meta:
             _check_allocatable(array, device)

@@ -11,12 +11,13 @@ from fanin.models.jax.leaves import kind_of
 from fanin.models.jax.making import made, of_recipe
 from fanin.models.jax.nodes import loaded, node_of
 from fanin.models.jax.placing import ArgumentTypeError, own_sharding, read
+from fanin.models.jax.reading import read_shards
 from fanin.models.jax.traces import in_trace, is_traced
 from fanin.models.trees.walking import Trail
 
 __all__ = [
     "ArgumentTypeError", "Layer", "in_trace", "is_kept", "is_traced", "kind_of", "layer_of", "made", "node_of",
-    "of_recipe", "own_sharding", "read",
+    "of_recipe", "own_sharding", "read", "read_shards",
 ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Arrays of JAX as leaves: new ones take their place, where they are, or are meant to be."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -9,9 +9,10 @@ import numpy as np
 from fanin import dtypes
 from fanin.errors import OutputError
 from fanin.layouts import Shape, check_shape
-from fanin.models.arrays import Array
+from fanin.models.arrays import Array, Part
 from fanin.models.jax.making import made
 from fanin.models.jax.placing import own_sharding, read
+from fanin.models.jax.reading import read_shards
 from fanin.models.jax.traces import in_trace, is_traced
 from fanin.models.trees.walking import Trail
 from fanin.recipe import Piece
@@ -29,6 +30,9 @@ class _Leaves:
 
     def memory(self, leaf: Any) -> None:
         """None: an array of JAX is a value, and does not change where another of the same memory does."""
+
+    def read(self, array: Array) -> Sequence[Part]:
+        return read_shards(array.handle, array.name)
 
     def check(self, array: Array, trail: Trail, sharding: Any) -> None:
         if is_traced(array.handle) or in_trace():

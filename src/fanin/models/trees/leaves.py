@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +31,9 @@ class Kind(Protocol):
     def memory(self, leaf: Any) -> object:
         """What leaves have in common that are one memory; None where each is its own."""
 
+    def read(self, array: Array) -> Sequence[Part]:
+        """What this process has of it, as NumPy sees it; see `fanin.models.arrays.Readable`."""
+
     def check(self, array: Array, trail: Trail, sharding: Any) -> None:
         """Refuse what cannot be written, or made.
 
@@ -52,6 +55,9 @@ class _Host:
         address: int = leaf.__array_interface__["data"][0]
         return (address, leaf.dtype.str, leaf.shape, leaf.strides) if leaf.size else id(leaf)
 
+    def read(self, array: Array) -> Sequence[Part]:
+        return [Part(Window.whole(array.shape), array.handle.view(np.ndarray))]
+
     def check(self, array: Array, trail: Trail, sharding: Any) -> None:
         try:
             checked(array.handle, None, array.shape)
@@ -72,6 +78,10 @@ class _Torch:
 
     def memory(self, leaf: Any) -> object:
         return _torch_room().memory(leaf)
+
+    def read(self, array: Array) -> Sequence[Part]:
+        found: Sequence[Part] = _torch_room().read(array)
+        return found
 
     def check(self, array: Array, trail: Trail, sharding: Any) -> None:
         _torch_room().check(array.handle, array.name)

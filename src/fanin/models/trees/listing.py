@@ -1,10 +1,10 @@
 """The arrays of a tree, by path, and how they are written."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from fanin.errors import DTypeError, PlanError, ShapeError
-from fanin.models.arrays import Array
+from fanin.models.arrays import Array, Part
 from fanin.models.parameter import Parameter
 from fanin.models.trees.leaves import Kind, kind_of
 from fanin.models.trees.walking import Trail, jax_room, name_of, traverse
@@ -41,6 +41,10 @@ class Tree:
         self._shardings = {name: shardings(each) for name, each in self._found.items()}
         self._new: dict[str, Any] = {}
         self.arrays = tuple(each.array for each in self._found.values())
+
+    def read(self, array: Array) -> Sequence[Part]:
+        """What this process has of an array, as NumPy sees it."""
+        return self._found[array.name].kind.read(array)
 
     def check(self, array: Array) -> None:
         """Refuse an array that cannot be written, or made."""
