@@ -28,7 +28,7 @@ def einsum_layouts(equation: str) -> tuple[str | None, str | None]:
     made = [letter for letter in outputs if letter in kernel and letter not in inputs]
     summed = [letter for letter in inputs if letter in kernel and letter not in outputs]
     summed += [letter for letter in kernel if letter not in inputs and letter not in outputs]
-    axes = {letter: "b" for letter in kernel} | _numbered("i", summed) | _numbered("o", made)
+    axes = dict.fromkeys(kernel, "b") | _numbered("i", summed) | _numbered("o", made)
     left = [axes[letter] for letter in outputs if letter in axes]
     return " ".join(axes[letter] for letter in kernel), " ".join(left) if len(left) > 1 else None
 
