@@ -14,7 +14,7 @@ import torch
 from harness import FORMS
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
+from stored import written
 from test_torch_sharded import launch
 
 import fanin
@@ -154,8 +154,7 @@ def test_small_tensors_of_few_values_do_not_collide() -> None:
 
 
 def stored(path: Path, **arrays: np.ndarray) -> Path:
-    save_file({name.replace("__", "."): np.ascontiguousarray(array) for name, array in arrays.items()}, path)
-    return path
+    return written(path, {name.replace("__", "."): array for name, array in arrays.items()})
 
 
 def test_an_array_that_is_widened_keeps_its_fingerprint(tmp_path: Path) -> None:
