@@ -31,6 +31,7 @@ from fanin.recipe import Window
 INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 ENGINES = [{"engine": "numpy"}, {"engine": "numba", "threads": 1}, {"engine": "numba", "threads": 3}]
 M = 2**64
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "proof.md").read_text("utf-8")
 
 # Recorded when the page was written, by `by_the_page`: row, column, value, lanes.
 KNOWN = [
@@ -98,6 +99,7 @@ def test_an_element_enters_as_the_page_says() -> None:
 def test_recorded_answers() -> None:
     for row, column, value, first, then in KNOWN:
         assert element(row, column, value) == (first, then) == by_the_page(row, column, value)
+        assert f"| 0x{first:016x} | 0x{then:016x} |" in PAGE
     assert len(KNOWN) >= 6
 
 
