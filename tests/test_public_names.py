@@ -32,9 +32,10 @@ NAMES = {
     ],
     "fanin.checkpoint": ["shapes", "write"],
     "fanin.initializers": [
-        "ALIASES", "STFT", "Alias", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
-        "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform",
-        "TruncatedNormal", "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
+        "ALIASES", "STFT", "Alias", "Arange", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform",
+        "Identity", "Initializer", "LecunNormal", "LecunUniform", "LogUniform", "Masked", "Ones", "Orthogonal",
+        "RandomNormal", "RandomUniform", "Scaled", "Sinusoids", "Transformed", "TruncatedNormal", "VarianceScaling",
+        "Zeros", "deserialize", "get", "serialize",
     ],
     "fanin.backend": [
         "cast_to_floatx", "constant", "drawing", "eye", "floatx", "ones", "random_normal", "random_uniform",
