@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fanin import engines
-from fanin.recipe import ConstantValue, Diagonal, Draw, Recipe, Whole, Window
+from fanin.recipe import ConstantValue, Diagonal, Recipe, Whole, Window
 
 __all__ = ["each", "mapped", "values"]
 

@@ -113,9 +113,9 @@ class Sinusoids(Initializer):
 
     >>> from fanin import initializers
     >>> initializers.Sinusoids(interleaved=True)((3, 4)).round(2)
-    array([[0.  , 1.  , 0.  , 1.  ],
-           [0.84, 0.54, 0.01, 1.  ],
-           [0.91, -0.42, 0.02, 1.  ]], dtype=float32)
+    array([[ 0.  ,  1.  ,  0.  ,  1.  ],
+           [ 0.84,  0.54,  0.01,  1.  ],
+           [ 0.91, -0.42,  0.02,  1.  ]], dtype=float32)
     """
 
     def __init__(
