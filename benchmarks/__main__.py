@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import calls, checkpoints, fills, jax, models
+from benchmarks import calls, checkpoints, fills, jax, keras, models
 from benchmarks.timing import Row
 
 SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
@@ -24,6 +24,7 @@ SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
     "checkpoints": checkpoints.checkpoints,
     "building": models.building,
     "materializing": models.materializing,
+    "keras": keras.initializers,
 }
 
 

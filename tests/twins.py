@@ -28,7 +28,11 @@ PLAN = Plan(
         Rule(role="norm.scale", initializer="random_normal(1, 0.2)", optional=True),
         Rule(role=["*.bias", "norm.mean"], initializer="random_normal(stddev=0.1)"),
         Rule(role="embedding.table", initializer="random_normal(stddev=0.5)", optional=True),
-        Rule(role="recurrent.*", initializer="random_normal(stddev=1 / sqrt(units))", optional=True),
+        Rule(
+            role=["recurrent.kernel", "recurrent.recurrent_kernel"],
+            initializer="random_normal(stddev=1 / sqrt(units))",
+            optional=True,
+        ),
         Rule(role="*.kernel", initializer="he_normal"),
     ]
 )

@@ -50,7 +50,7 @@ def check_shape(shape: Any) -> Shape:
     for dimension in dimensions:
         try:
             length = operator.index(dimension)
-        except TypeError:
+        except (TypeError, AttributeError):  # of which TensorFlow's floats raise the second
             raise ShapeError(
                 f"shape {shape!r}: dimension {dimension!r} is not an integer; give a tuple of non-negative integers."
             ) from None

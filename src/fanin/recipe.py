@@ -58,7 +58,7 @@ def check_seed(seed: object) -> int:
     """
     try:
         number = operator.index(seed)  # type: ignore[arg-type]  # refusing what has no __index__ is the point
-    except TypeError:
+    except (TypeError, AttributeError):  # of which TensorFlow's floats raise the second
         number = -1
     if isinstance(seed, bool | np.bool_) or not 0 <= number < 2**64:
         raise SeedError(f"seed must be an integer from 0 to 2**64 - 1, or None for fresh values, not {seed!r}.")

@@ -52,9 +52,9 @@ class Initializer:
 
     Arguments that initializers share:
         seed: an integer from 0 to 2**64 - 1; every call of one shape and name then returns the same
-            values. None draws a fresh seed at each call, or from the plan that is calling.
-            Differs from Keras 3, where None is drawn once, at construction, and from Keras 2.3,
-            where an integer advances at each call.
+            values. None draws a fresh seed at each call, or from the plan that is calling, or from Keras'
+            stream while `fanin.keras` is installed. Differs from Keras 3, where None is drawn once, at
+            construction, and from Keras 2.3, where an integer advances at each call.
         scalars (mean, gain, ...): Python or NumPy numbers, or tensors of rank 0.
 
     Raises:

@@ -15,7 +15,16 @@ from fanin.errors import ArgumentError, LogicalNameError, ShapeError
 from fanin.layouts import Shape
 from fanin.recipe import Whole, check_seed
 
-__all__ = ["check_name", "custom_recipe", "drawing", "unseeded"]
+__all__ = ["check_name", "custom_recipe", "drawing", "entropy", "unseeded"]
+
+
+def entropy() -> int:
+    """Return a seed that comes from nowhere."""
+    return secrets.randbits(64)
+
+
+# Where seeds come from outside every `drawing`. While `fanin.keras` is installed it is Keras' own stream.
+fresh: Callable[[], int] = entropy
 
 
 @dataclass(slots=True)
@@ -72,7 +81,7 @@ def unseeded(name: str) -> tuple[str, int]:
     """Return the stream's name and seed of a draw that was given no seed."""
     active = _active.get()
     if active is None:
-        return name, secrets.randbits(64)
+        return name, fresh()
     return f"{active.name}\\#{next(active.calls)}", active.seed
 
 
@@ -87,7 +96,7 @@ def custom_recipe(function: Callable[..., Any], shape: Shape, name: str, seed: i
         ArgumentError: the function returns no array of finite numbers (when the recipe is computed).
         ShapeError: it returns another shape.
     """
-    seed = secrets.randbits(64) if seed is None else seed
+    seed = fresh() if seed is None else seed
     name = f"{name}\\#member\\{member}" if member else name
 
     def compute() -> np.ndarray:

@@ -34,6 +34,7 @@ class Entry:
         initializer: what the rule stands for.
         layout: of the array; without a text it is array order.
         seed: that the initializer draws with.
+        zero_rows: indices on the first axis that are zero whatever is drawn.
     """
 
     parameter: Parameter
@@ -43,6 +44,7 @@ class Entry:
     initializer: Any
     layout: Layout
     seed: int
+    zero_rows: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,7 +88,9 @@ def digest(entries: Iterable[Entry]) -> str:
 
 def _facts(entry: Entry) -> dict[str, Any]:
     """What decides the numbers of a tensor, as plain data, the same for equal numbers where that can be told."""
-    common = {"shape": entry.shape, "dtype": entry.dtype.name}
+    common: dict[str, Any] = {"shape": entry.shape, "dtype": entry.dtype.name}
+    if entry.zero_rows:
+        common["zero rows"] = sorted(entry.zero_rows)
     recipe = entry.recipe
     if not isinstance(recipe, Draw):
         return {**common, **_whole(entry)}

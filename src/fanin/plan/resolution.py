@@ -1,5 +1,6 @@
 """Resolution: from claims to recipes, all of them before anything is written."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -7,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from fanin import dtypes
-from fanin.errors import DTypeError, FaninError, LayoutError, PlanError, SeedError
-from fanin.expressions import Number
+from fanin.errors import DTypeError, FaninError, LayoutError, PlanError, SeedError, ShapeError
+from fanin.expressions import Number, evaluate
 from fanin.initializers import Initializer, get
 from fanin.initializers.base import RandomInitializer
 from fanin.initializers.custom import custom_recipe
@@ -123,9 +124,22 @@ class _Maker:
             recipe.check_dtype(dtype)
             if isinstance(recipe, Whole) and isinstance(initializer, Initializer):
                 initializer._check_computed(recipe, layout, dtype)
+            rows = self.zero_rows(parameter, claim.captures)
         except FaninError as error:
             raise _Unfit(f"but it cannot be made: {error}") from error
-        return Entry(parameter, dtype, recipe, self.rule, initializer, layout, seed)
+        return Entry(parameter, dtype, recipe, self.rule, initializer, layout, seed, rows)
+
+    def zero_rows(self, parameter: Parameter, captures: Mapping[str, int]) -> tuple[int, ...]:
+        """The rows that are zero, counted from 0."""
+        known = {**self.settings.quantities, **captures}
+        rows = []
+        for row in self.rule.zero_rows:
+            number = evaluate(row, known) if isinstance(row, str) else row
+            try:
+                rows.append(range(parameter.shape[0] if parameter.shape else 0)[operator.index(number)])  # type: ignore[arg-type]  # refusing what has no __index__ is the point
+            except (TypeError, IndexError):
+                raise ShapeError(f"zero_rows has {row!r}, which is no row of the shape {parameter.shape!r}.") from None
+        return tuple(sorted(set(rows)))
 
     def initializer(self, known: Mapping[str, int]) -> Callable[..., Any]:
         """What the rule stands for, read once for all of which the same is known."""
@@ -168,7 +182,7 @@ class _Maker:
             if needs != "fans":
                 return layout  # the initializer says itself that it takes no vectors
             raise _Unfit(
-                "which has no input axis. For biases put a rule with zeros above it; for a vector with a fan of its "
+                "which has no input axis. For biases write a rule with zeros; for a vector with a fan of its "
                 'own give the rule a layout, such as layout = "i".'
             )
         misfit = (
