@@ -14,10 +14,10 @@ from fanin.errors import FaninError
 
 NAMES = {
     "fanin": [
-        "Parameter", "Plan", "Rule", "defaults", "diff", "errors", "explain", "fingerprint", "names_like", "parameters",
-        "use", "verify",
+        "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "diff", "errors", "explain", "fingerprint",
+        "names_like", "parameters", "use", "verify",
     ],
-    "fanin.plan": ["Entry", "Parameter", "Plan", "Rule", "defaults", "digest"],
+    "fanin.plan": ["Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest"],
     "fanin.torch": [
         "Shard", "accelerate", "calculate_gain", "constant_", "dirac_", "eye_", "init_", "kaiming_normal_",
         "kaiming_uniform_", "materialize", "missing", "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_",
@@ -25,8 +25,9 @@ NAMES = {
     ],
     "fanin.jax": [
         "Initializer", "constant", "delta_orthogonal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
-        "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal",
-        "truncated_normal", "uniform", "variance_scaling", "xavier_normal", "xavier_uniform", "zeros",
+        "init_sharded", "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones",
+        "orthogonal", "shapes", "truncated_normal", "uniform", "variance_scaling", "xavier_normal", "xavier_uniform",
+        "zeros",
     ],
     "fanin.keras": [
         "STFT", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "LecunNormal",
@@ -39,9 +40,10 @@ NAMES = {
         "Verification", "diff", "explain", "fingerprint", "verify",
     ],
     "fanin.initializers": [
-        "ALIASES", "STFT", "Alias", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
-        "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform",
-        "TruncatedNormal", "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
+        "ALIASES", "Alias", "Arange", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform",
+        "Identity", "Initializer", "LecunNormal", "LecunUniform", "LogUniform", "Masked", "Ones", "Orthogonal",
+        "RandomNormal", "RandomUniform", "STFT", "Scaled", "Sinusoids", "Transformed", "TruncatedNormal",
+        "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
     ],
     "fanin.backend": [
         "cast_to_floatx", "constant", "drawing", "eye", "floatx", "ones", "random_normal", "random_uniform",

@@ -156,6 +156,20 @@ def roles() -> set[str]:
     return {parameter.role for layer in zoo() for found in arrays(layer) for parameter in found.parameters}
 
 
+def keras_zoo() -> Iterator[Any]:
+    """Layers of Keras with weights that torch has not."""
+    with keras.StatelessScope(initialize_variables=False):  # their values are not wanted
+        for layer, shape in (
+            (keras.layers.LSTM(3), (None, 5, 4)),
+            (keras.layers.Dense(3, lora_rank=2), (None, 4)),
+            (keras.layers.SpectralNormalization(keras.layers.Dense(3)), (None, 4)),
+            (keras.layers.Attention(use_scale=True), [(None, 5, 4), (None, 5, 4)]),
+            (keras.layers.AdditiveAttention(), [(None, 5, 4), (None, 5, 4)]),
+        ):
+            layer.build(shape)
+            yield layer
+
+
 def test_the_zoo_has_every_role_that_there_is() -> None:
     source = inspect.getsource(layers)
     kinds = set(re.findall(r'"(dense|conv|conv_transpose|bilinear)"', source))
@@ -171,8 +185,10 @@ def test_the_rules_cover_every_role(framework: str) -> None:
     plan = fanin.defaults(framework)
     assert all(rule.optional for rule in plan.rules)
     found = [parameter for layer in zoo() for each in arrays(layer) for parameter in each.parameters]
+    found += [parameter for layer in keras_zoo() for parameter in fanin.parameters(layer)]
     for parameter in found:
-        plan.resolve([parameter])
+        if framework == "keras" or parameter.role:
+            plan.resolve([parameter])
     for rule in plan.rules:
         assert any(rule.claims(parameter) is not None for parameter in found), f"{rule} claims nothing that there is"
 
@@ -254,10 +270,11 @@ def test_recurrent_layers_of_keras(make: Any, other: Any, gates: int) -> None:
     layer = other(96, 128)
     ours = applied("keras", layer)
     assert_alike(ours["weight_ih_l0"].T, theirs["kernel"], "kernel")
-    for gate in np.split(ours["weight_hh_l0"], gates):  # orthogonal, each by itself: Keras makes all at once
-        assert np.abs(gate @ gate.T - np.eye(128)).max() < 1e-5
-    whole = theirs["recurrent_kernel"]
-    assert np.abs(whole @ whole.T - np.eye(128)).max() < 1e-5
+    assert_alike(ours["weight_hh_l0"].T, theirs["recurrent_kernel"], "recurrent_kernel")
+    for whole in (ours["weight_hh_l0"].T, theirs["recurrent_kernel"]):
+        assert np.abs(whole @ whole.T - np.eye(128)).max() < 1e-5
+    for gate in np.split(ours["weight_hh_l0"], gates):  # each by itself as well
+        assert np.abs(gate @ gate.T * gates - np.eye(128)).max() < 1e-5
     bias = theirs["bias"].reshape(-1, gates * 128)[0]
     assert np.array_equal(np.unique(ours["bias_ih_l0"]), np.unique(bias))
     assert ours["bias_ih_l0"].sum() + ours["bias_hh_l0"].sum() == (128 if other is nn.LSTM else 0)
@@ -275,6 +292,68 @@ def test_attention_of_keras() -> None:
     assert_alike(ours["out_proj.weight"].T, theirs["attention_output/kernel"].reshape(256, 256), "output")
     assert not ours["in_proj_bias"].any()
     assert not theirs["query/bias"].any()
+
+
+# A layer, the shapes that it is built for, and the weight that is not alike, as the documents say.
+KERAS: dict[str, tuple[Callable[[], Any], tuple[Any, ...], str]] = {
+    "Dense": (lambda: keras.layers.Dense(400), ((None, 300),), ""),
+    "EinsumDense": (
+        lambda: keras.layers.EinsumDense("abc,cde->abde", (None, 8, 32), bias_axes="de"), ((None, 5, 128),), ""
+    ),
+    "Conv2D": (lambda: keras.layers.Conv2D(96, 3), ((None, 9, 9, 64),), ""),
+    "Conv2DTranspose": (lambda: keras.layers.Conv2DTranspose(96, 3), ((None, 9, 9, 64),), ""),
+    "DepthwiseConv2D": (lambda: keras.layers.DepthwiseConv2D(3), ((None, 9, 9, 64),), "kernel"),
+    "Embedding": (lambda: keras.layers.Embedding(1000, 64), ((None, 5),), ""),
+    "ReversibleEmbedding": (lambda: keras.layers.ReversibleEmbedding(900, 64, tie_weights=False), ((None, 5),), ""),
+    "BatchNormalization": (lambda: keras.layers.BatchNormalization(renorm=True), ((None, 8),), ""),
+    "LayerNormalization": (keras.layers.LayerNormalization, ((None, 8),), ""),
+    "RMSNormalization": (keras.layers.RMSNormalization, ((None, 8),), ""),
+    "PReLU": (keras.layers.PReLU, ((None, 8),), ""),
+    "LSTM": (lambda: keras.layers.LSTM(128), ((None, 5, 96),), ""),
+    "GRU": (lambda: keras.layers.GRU(128), ((None, 5, 96),), ""),
+    "SimpleRNN": (lambda: keras.layers.SimpleRNN(128), ((None, 5, 96),), ""),
+    "ConvLSTM2D": (lambda: keras.layers.ConvLSTM2D(32, 3), ((None, 5, 9, 9, 24),), ""),
+    "Bidirectional": (lambda: keras.layers.Bidirectional(keras.layers.LSTM(96)), ((None, 5, 96),), ""),
+    "MultiHeadAttention": (lambda: keras.layers.MultiHeadAttention(4, 64), ((None, 5, 256), (None, 5, 128)), ""),
+    "Attention": (lambda: keras.layers.Attention(use_scale=True), ([(None, 5, 8), (None, 5, 8)],), ""),
+    "AdditiveAttention": (keras.layers.AdditiveAttention, ([(None, 5, 20_000), (None, 5, 20_000)],), ""),
+    "Dense with LoRA": (lambda: keras.layers.Dense(300, lora_rank=64), ((None, 300),), ""),
+    "SpectralNormalization": (
+        lambda: keras.layers.SpectralNormalization(keras.layers.Dense(20_000)), ((None, 2),), ""
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KERAS)
+def test_keras_layers_are_as_keras_makes_them(kind: str) -> None:
+    make, shapes, otherwise = KERAS[kind]
+    keras.utils.set_random_seed(7)
+    layer = make()
+    layer.build(*shapes)
+    before = [np.array(weight.value) for weight in layer.weights]
+    fanin.defaults("keras").apply(layer, seed=7)
+    compared = 0
+    for weight, expected in zip(layer.weights, before, strict=True):
+        found = np.array(weight.value)
+        if weight.name == otherwise:
+            assert np.abs(found).std() > 1.1 * np.abs(expected).std()
+        else:
+            assert_alike(found, expected, f"{kind}: {weight.path}")
+        compared += 1
+    assert compared >= 1
+
+
+def test_the_gates_of_a_layer_of_keras_are_orthogonal_together() -> None:
+    with keras.StatelessScope(initialize_variables=False):
+        layer, images = keras.layers.LSTM(16), keras.layers.ConvLSTM2D(4, (1, 2))
+        layer.build((None, 5, 8))
+        images.build((None, 5, 9, 9, 3))
+    fanin.defaults("keras").apply(layer, seed=7)
+    fanin.defaults("keras").apply(images, seed=7)
+    whole = np.array(layer.cell.recurrent_kernel.value)
+    assert np.abs(whole @ whole.T - np.eye(16)).max() < 1e-5
+    small = np.array(images.cell.recurrent_kernel.value)
+    assert small.std() == pytest.approx(1 / math.sqrt(16), rel=0.02)  # of 8 rows of 16
 
 
 def ones(*shape: int) -> np.ndarray:

@@ -28,7 +28,11 @@ PLAN = Plan(
         Rule(role="norm.scale", initializer="random_normal(1, 0.2)", optional=True),
         Rule(role=["*.bias", "norm.mean"], initializer="random_normal(stddev=0.1)"),
         Rule(role="embedding.table", initializer="random_normal(stddev=0.5)", optional=True),
-        Rule(role="recurrent.*", initializer="random_normal(stddev=1 / sqrt(units))", optional=True),
+        Rule(
+            role=["recurrent.kernel", "recurrent.recurrent_kernel"],
+            initializer="random_normal(stddev=1 / sqrt(units))",
+            optional=True,
+        ),
         Rule(role="*.kernel", initializer="he_normal"),
     ]
 )
@@ -153,7 +157,7 @@ def lstm() -> tuple[Any, Any, Any, Any]:
         def __call__(self, x: Any) -> Any:
             return linen.Dense(5)(linen.RNN(linen.LSTMCell(16))(x))
 
-    return Ours(), theirs, LSTM(nnx.Rngs(0)), LinenLSTM()
+    return Ours(), theirs, nnx.eval_shape(lambda: LSTM(nnx.Rngs(0))), LinenLSTM()
 
 
 def transformer() -> tuple[Any, Any, Any, Any]:

@@ -15,8 +15,10 @@ from fanin.engines import use as use
 if TYPE_CHECKING:
     from fanin.models import names_like as names_like
     from fanin.models import parameters as parameters
+    from fanin.plan import Fused as Fused
     from fanin.plan import Parameter as Parameter
     from fanin.plan import Plan as Plan
+    from fanin.plan import Resolved as Resolved
     from fanin.plan import Rule as Rule
     from fanin.plan import defaults as defaults
     from fanin.proof import diff as diff
@@ -27,12 +29,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
-    "Parameter", "Plan", "Rule", "defaults", "diff", "errors", "explain", "fingerprint", "names_like", "parameters",
-    "use", "verify",
+    "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "diff", "errors", "explain", "fingerprint",
+    "names_like", "parameters", "use", "verify",
 ]  # fmt: skip
 
 _LATER = {  # from rooms that are read when needed
-    **dict.fromkeys(["Parameter", "Plan", "Rule", "defaults"], "fanin.plan"),
+    **dict.fromkeys(["Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults"], "fanin.plan"),
     **dict.fromkeys(["names_like", "parameters"], "fanin.models"),
     **dict.fromkeys(["diff", "explain", "fingerprint", "verify"], "fanin.proof"),
 }

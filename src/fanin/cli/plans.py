@@ -1,14 +1,17 @@
 """A plan of the command line, resolved for its own parameters or for those of a checkpoint."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from fanin.plan import Resolved
 
 __all__ = ["entries_of"]
 
 
-def entries_of(plan: Path, like: Path | None, seed: int, dtype: str | None) -> tuple[Any, ...]:
+def entries_of(plan: Path, like: Path | None, seed: int, dtype: str | None) -> "Resolved":
     """What a plan resolves to.
 
     Args:

@@ -9,6 +9,7 @@ it does not matter whether x64 is on.
 
 import functools
 import importlib
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -66,7 +67,9 @@ def fill(draw: Draw, window: Window, view: np.ndarray, threads: int) -> None:
     view[...] = np.asarray(draw_window(draw, window, words, dtype))
 
 
-def draw_window(draw: Draw, window: Window, words: Words, dtype: np.dtype, origin: Origin | None = None) -> jax.Array:
+def draw_window(
+    draw: Draw, window: Window, words: Words, dtype: np.dtype, origin: Origin | None = None, sharding: Any = None
+) -> jax.Array:
     """Draw a window of a draw, the words of whose stream may be traced.
 
     Args:
@@ -75,6 +78,7 @@ def draw_window(draw: Draw, window: Window, words: Words, dtype: np.dtype, origi
         words: the key, and counter words 2 and 3: four uint32 scalars.
         dtype: of the result; float64 only where x64 is on.
         origin: where the window begins, if that is traced; then only the window's shape counts.
+        sharding: of the result, each shard of which is then drawn where it is to be; not inside of a trace.
     """
     distribution = draw.distribution
     assert isinstance(distribution, UniformInterval | Normal)
@@ -84,7 +88,8 @@ def draw_window(draw: Draw, window: Window, words: Words, dtype: np.dtype, origi
     axes = tuple(_Axis(*each) for each in steps)
     origin = origin_of(coordinates) if origin is None else origin
     knots = None if form.kind == UNIFORM else table(form.lower, form.upper)[0]
-    result: jax.Array = _drawn(words, origin, _operands(form), knots, axes, _is_alone(), form.kind, dtype.name)
+    program, flat = (_drawn, _is_alone()) if sharding is None else (_sharded(sharding), False)
+    result: jax.Array = program(words, origin, _operands(form), knots, axes, flat, form.kind, dtype.name)
     return result
 
 
@@ -128,6 +133,12 @@ def _drawn(
         cpu=lambda: _in_strips(drawn, size, finished), default=lambda: finished(drawn.words(0, size))
     )
     return lax.reshape(result, shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _sharded(sharding: Any) -> Any:
+    """The same, its result split over devices."""
+    return jax.jit(inspect.unwrap(_drawn), static_argnums=(4, 5, 6, 7), out_shardings=sharding)
 
 
 def _in_strips(drawn: "_Flat", size: int, finished: Callable[[jax.Array], jax.Array]) -> jax.Array:

@@ -103,9 +103,10 @@ def orthogonal_recipe(gain: float, shape: Shape, layout: Layout, stream: Stream,
     rows, columns = math.prod(lengths[batch:-1]), lengths[-1]
     tall = (*lengths[:batch], max(rows, columns), min(rows, columns))
     stream.words()
-    ARRAY_ORDER.coordinates(tall)
+    order = dataclasses.replace(ARRAY_ORDER, member=layout.member)
+    order.coordinates(tall)
     streams = [dataclasses.replace(stream, name=part_name(stream.name, each)) for each in PARTS] if part else [stream]
-    gaussian = [Draw(_STANDARD, tall, ARRAY_ORDER, each) for each in streams]
+    gaussian = [Draw(_STANDARD, tall, order, each) for each in streams]
 
     def compute() -> np.ndarray:
         matrix = np.empty(tall, complex if part else float)
@@ -115,8 +116,8 @@ def orthogonal_recipe(gain: float, shape: Shape, layout: Layout, stream: Stream,
         q = getattr(q, part) if part else q
         if rows < columns:
             q = q.swapaxes(-1, -2)
-        order = [a for group in groups for a in group]
-        array = q.astype(np.float32).reshape([shape[a] for a in order]).transpose(np.argsort(order))
+        canonical = [a for group in groups for a in group]
+        array = q.astype(np.float32).reshape([shape[a] for a in canonical]).transpose(np.argsort(canonical))
         return array[tuple(slice(None, None, -1 if axis.flip else 1) for axis in axes)]
 
     return Whole(compute, shape)

@@ -1,12 +1,16 @@
 """The array that a call writes into: a new one, or that of the caller."""
 
+import math
+
 import numpy as np
 
 from fanin import dtypes
 from fanin.errors import OutputError, ShapeError
 from fanin.layouts import Shape
 
-__all__ = ["allocated", "checked"]
+__all__ = ["aligned", "allocated", "checked"]
+
+ALIGNMENT = 64  # bytes: memory that is so aligned becomes a tensor of JAX or TensorFlow without a copy
 
 
 def allocated(shape: Shape, dtype: object) -> np.ndarray:
@@ -21,6 +25,20 @@ def allocated(shape: Shape, dtype: object) -> np.ndarray:
         return np.empty(shape, resolved)
     except ValueError as error:
         raise ShapeError(f"NumPy makes no {resolved.name} array of shape {shape!r}: {error}.") from None
+
+
+def aligned(shape: Shape, dtype: object) -> np.ndarray:
+    """Return a new array, of any content, that other libraries can use as it is.
+
+    Raises:
+        DTypeError: fanin writes no such dtype.
+        ShapeError: NumPy makes no array of so many axes or bytes.
+    """
+    resolved = dtypes.resolve(dtype)
+    size = math.prod(shape) * resolved.itemsize
+    memory = allocated((size + ALIGNMENT,), "uint8")
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(resolved).reshape(shape)
 
 
 def checked(out: object, dtype: object, shape: Shape) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 from fanin import engines
 from fanin.layouts import Shape
 from fanin.models.parameter import Parameter
-from fanin.recipe import Piece, Recipe, Whole, Window
+from fanin.recipe import ConstantValue, Draw, Piece, Recipe, Whole, Window
 
-__all__ = ["Array", "Copied", "Model", "Part", "Readable", "pieces_of", "write"]
+__all__ = ["Array", "Copied", "Model", "Part", "Readable", "computed_once", "pieces_of", "write"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Model(Readable, Protocol):
 
         Raises:
             OutputError: and why.
+            ShapeError, ArgumentError: it cannot be made as it is to be split over devices.
         """
 
     def write(self, array: Array, pieces: Iterable[Piece]) -> None:
@@ -113,11 +114,19 @@ class Copied:
         return self.copy(box)
 
 
-def pieces_of(parameter: Parameter, recipe: Recipe) -> tuple[Piece, ...]:
-    """Where the tensor of a recipe goes in the array that holds it."""
+def pieces_of(parameter: Parameter, recipe: Recipe, zero_rows: Iterable[int] = ()) -> tuple[Piece, ...]:
+    """Where the tensor of a recipe goes in the array that holds it, and then zeros to some of its rows."""
     places = parameter.places
-    recipe = _computed(recipe) if len(places) > 1 else recipe
-    return tuple(Piece(recipe, inside, outside.slices) for inside, outside in places)
+    recipe = computed_once(recipe) if len(places) > 1 else recipe
+    pieces = [Piece(recipe, inside, outside.slices) for inside, outside in places]
+    zero = Draw(ConstantValue(0), parameter.shape)
+    for row in zero_rows:
+        for inside, outside in places:
+            if inside.start[0] <= row < inside.stop[0]:
+                at = outside.start[0] + row - inside.start[0]
+                one = Window((row, *inside.start[1:]), (row + 1, *inside.stop[1:]))
+                pieces.append(Piece(zero, one, (slice(at, at + 1), *outside.slices[1:])))
+    return tuple(pieces)
 
 
 def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = None, rows: Iterable[int] = ()) -> None:
@@ -131,7 +140,7 @@ def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = 
     """
     parts = tuple(parts)
     for piece in pieces:
-        recipe = _computed(piece.recipe) if len(parts) > 1 else piece.recipe
+        recipe = computed_once(piece.recipe) if len(parts) > 1 else piece.recipe
         for part in parts:
             offset = tuple(each.start - start for each, start in zip(piece.at, piece.window.start, strict=True))
             _write(recipe, offset, piece.window, part)
@@ -152,11 +161,11 @@ def _write(recipe: Recipe, offset: Shape, window: Window, part: Part) -> None:
         return
     box = Window(*(tuple(a - b for a, b in zip(end, offset, strict=True)) for end in (start, stop)))
     here = tuple(slice(a - c, b - c) for a, b, c in zip(start, stop, part.window.start, strict=True))
-    engines.fill(recipe, box, part.view[here])
+    engines.fill(recipe, box, part.view[(*here, ...)])  # of no axes, NumPy would give a number without the ellipsis
 
 
-def _computed(recipe: Recipe) -> Recipe:
+def computed_once(recipe: Recipe) -> Recipe:
     """A tensor that can only be computed whole, computed once for all parts, and only where one has some of it."""
-    if not isinstance(recipe, Whole):
+    if not isinstance(recipe, Whole) or recipe.windowable:
         return recipe
-    return Whole(functools.cache(recipe.compute), recipe.shape, recipe.windowable)
+    return Whole(functools.cache(recipe.compute), recipe.shape)

@@ -14,7 +14,7 @@ __all__ = ["FACTS", "Parameter"]
 # What a model tells of a layer as a whole, by the names that the expressions of rules may use.
 FACTS = {
     "fan_in": "inputs of one output unit of the layer, which its bias shares",
-    "fan_out": "outputs that one input unit of the layer feeds",
+    "fan_out": "outputs that one input unit of the layer feeds, those of all gates together",
     "units": "the width of a recurrent layer's state, of a bilinear layer's first input",
     "gates": "how many gates a recurrent layer has: 4 in an LSTM, 3 in a GRU, 1 in a plain one",
 }
@@ -65,7 +65,7 @@ class Parameter:
         for inside, outside in self.places:
             if inside.shape != outside.shape:
                 raise ShapeError(
-                    f"{self.name!r}: a window of shape {inside.shape!r} is not one of shape {outside.shape!r} in its array."
+                    f"{self.name!r}: a window {inside.shape!r} is not the one {outside.shape!r} in the array."
                 )
         if self.dtype is not None:
             object.__setattr__(self, "dtype", dtypes.resolve(self.dtype).name)

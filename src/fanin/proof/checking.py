@@ -60,7 +60,7 @@ def checks(subject: Subject, pairs: Iterable[tuple[Entry, Tensor]]) -> tuple[lis
         except DTypeError as error:
             unfit[entry.name] = Unfit(DTYPE, f"the plan has {entry.dtype}: {error}", array.shape, str(held))
             continue
-        found.append(Check(entry, tensor, Drawn(entry.recipe, held, array.zero_rows), parts))
+        found.append(Check(entry, tensor, Drawn(entry.recipe, held, array.zero_rows, entry.zero_rows), parts))
     return found, unfit
 
 

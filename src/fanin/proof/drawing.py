@@ -53,11 +53,19 @@ class Drawn:
         recipe: of the tensor.
         dtype: of the array that it is in.
         zero_rows: of that array.
+        own_rows: of the tensor, that are zero as well.
     """
 
     recipe: Recipe
     dtype: np.dtype
     zero_rows: Sequence[int] = ()
+    own_rows: Sequence[int] = ()
+
+    def zeros(self, block: Block) -> list[int]:
+        """The rows of a block that are zero by design, counted in it."""
+        rows = {row - block.at.start[0] for row in self.zero_rows}
+        rows |= {row - block.window.start[0] for row in self.own_rows}
+        return sorted(row for row in rows if 0 <= row < block.window.shape[0])
 
     @functools.cached_property
     def whole(self) -> np.ndarray:
@@ -73,9 +81,8 @@ class Drawn:
             engines.fill(self.recipe, block.window, values)
         else:
             values[...] = self.whole[block.window.slices]
-        for row in self.zero_rows:
-            if block.at.start[0] <= row < block.at.stop[0]:
-                values[row - block.at.start[0]] = 0
+        if self.zero_rows or self.own_rows:
+            values[self.zeros(block)] = 0
         return values
 
     def compared(self, block: Block, room: np.ndarray) -> Difference:
@@ -94,10 +101,10 @@ class Drawn:
         count = int(np.count_nonzero(differs))
         if not count:
             return Difference(0, near)
-        where = np.nonzero(differs)
-        first = tuple(int(each[0]) for each in where)
-        wrong = here[where]
-        low, high = (tuple(int(end(each)) for each in where) for end in (np.min, np.max))
+        where = np.argwhere(differs)
+        first = tuple(where[0].tolist())
+        wrong = here[differs]
+        low, high = (tuple(ends.tolist()) for ends in (where.min(0), where.max(0)))
         origin = block.at.start
         return Difference(
             count,

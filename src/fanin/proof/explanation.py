@@ -135,7 +135,10 @@ def explain(
     if is_path(model):
         parameters: Sequence[Parameter] = checkpoint.shapes(model)
     else:
-        parameters = models.parameters(model, names=names, shards=shards)
+        arrays = models.renamed(models.opened(model, shards).arrays, names)
+        if plan is not None:
+            return _of_entries(plan.of_arrays(arrays, seed=seed), only)
+        parameters = [parameter for array in arrays for parameter in array.parameters]
     if plan is None:
         return Explanation(tuple(map(_unplanned, _means(parameters, only))))
     return _of_entries(plan.resolve(parameters, seed=seed), only)

@@ -1,7 +1,7 @@
 """What is looked at: a model or a checkpoint, its tensors under their logical names, and what a plan says of them."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from fanin.checkpoint import Stored
 from fanin.errors import CheckpointError, PlanError, StreamError
 from fanin.layouts import Layout, as_layout
 from fanin.models import Array, Naming, Parameter, Readable
-from fanin.plan import Entry, Plan
+from fanin.plan import Entry, Plan, Resolved
 from fanin.plan.application import Only, chosen
 from fanin.spec import STREAM
 
@@ -101,19 +101,20 @@ def recorded_seed(subject: Subject) -> int | None:
     return int(text)
 
 
-def resolved(plan: Plan | Iterable[Entry], subject: Subject, seed: int) -> tuple[Entry, ...]:
+def resolved(plan: Plan | Iterable[Entry], subject: Subject, seed: int) -> Resolved:
     """What a plan says of a subject: of its tensors, or of those that the plan lists itself.
 
     A model's tensors are its own, as in `fanin.Plan.apply`; a checkpoint has those of a plan that lists any.
     """
+    if isinstance(plan, Resolved):
+        return plan
     if not isinstance(plan, Plan):
-        return tuple(plan)
-    asked = [tensor.parameter for tensor in subject.tensors]
+        return Resolved(plan)
     if subject.is_file and plan.parameters:
         return plan.resolve(seed=seed)
-    if not asked:
+    if not subject.arrays:
         raise PlanError(f"{subject.name} has no tensors that a plan could be asked for.")
-    return plan.resolve(asked, seed=seed)
+    return plan.of_arrays(subject.arrays, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -131,24 +132,44 @@ class Matched:
     unexpected: tuple[Array, ...]
 
 
-def matched(entries: Sequence[Entry], subject: Subject, only: Only = None) -> Matched:
+def matched(entries: Resolved, subject: Subject, only: Only = None, *, ties: bool = True) -> Matched:
     """Pair what a plan says with what there is, as far as `only` means it.
+
+    Args:
+        entries: of the plan.
+        subject: that is looked at.
+        only: which arrays.
+        ties: whether a tensor that several arrays hold is paired with each; the later ones under their own names.
 
     Raises:
         PlanError: a pattern of `only` means nothing.
     """
-    tensors = {tensor.parameter.name: tensor for tensor in subject.tensors}
+    tensors = {tensor.parameter.name: tensor.array for tensor in subject.tensors}
     arrays = {array.name: array for array in subject.arrays}
-    pairs, missing, used = [], [], set()
-    for entry in entries:
-        tensor = tensors.get(entry.name)
-        if tensor is None and entry.parameter.array in arrays:  # a part of an array that is stored packed
-            tensor = Tensor(entry.parameter, arrays[entry.parameter.array])
-        if tensor is None:
-            missing.append(entry)
-            continue
-        used.add(tensor.array.name)
-        pairs.append((entry, replace(tensor, parameter=entry.parameter) if subject.is_file else tensor))
+    pairs, missing, used, seen = [], [], set(), set()
+    for array in entries.arrays:
+        for parameter, entry in entries.held(array):
+            here = next(
+                (
+                    found
+                    for found in (arrays.get(array.name), tensors.get(entry.name), arrays.get(parameter.array))
+                    if found is not None
+                ),
+                None,
+            )
+            if entry.name in seen:
+                if here is not None:
+                    used.add(here.name)
+                if not ties:
+                    continue
+                parameter = replace(parameter, name=array.name)
+            seen.add(entry.name)
+            found = replace(entry, parameter=parameter)
+            if here is None:
+                missing.append(found)
+                continue
+            used.add(here.name)
+            pairs.append((found, Tensor(parameter, here)))
     absent = {entry.name: Array(entry.name, None, entry.shape, (entry.parameter,)) for entry in missing}
     means = {id(array) for array in chosen([*subject.arrays, *absent.values()], only)}
     return Matched(

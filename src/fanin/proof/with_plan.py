@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fanin.plan import Entry
+from fanin.plan import Resolved
 from fanin.plan.application import Only
 from fanin.progress import Progress
 from fanin.proof.blocks import Block, blocks, shared
@@ -24,7 +24,7 @@ __all__ = ["compared_with_plan"]
 
 
 def compared_with_plan(
-    subject: Subject, entries: Sequence[Entry], seed: int, only: Only, progress: Progress | None
+    subject: Subject, entries: Resolved, seed: int, only: Only, progress: Progress | None
 ) -> list[Compared]:
     """Compare what there is with what a plan has, and where the bits are others, the distributions."""
     found = matched(entries, subject, only)
@@ -77,8 +77,7 @@ def statistics(check: Check) -> Statistics:
 
     def work(block: Block) -> Statistics:
         values = block.values()
-        rows = [row - block.at.start[0] for row in check.drawn.zero_rows]
-        inside = [row for row in rows if 0 <= row < values.shape[0]]
+        inside = check.drawn.zeros(block) if check.drawn.zero_rows or check.drawn.own_rows else []
         return Statistics.of(np.delete(values, inside, 0) if inside else values)
 
     cut = blocks(check.entry.parameter.places, check.parts)[1]

@@ -107,7 +107,7 @@ def _recurrent(layer: "nn.RNNBase | nn.RNNCellBase", name: str) -> Held:
         outputs = layer.proj_size or units
         inputs = inputs if suffix.startswith("l0") else outputs * (2 if layer.bidirectional else 1)
     count = len(gates) or 1
-    facts = {"fan_in": inputs, "units": units, "gates": count}
+    facts = {"fan_in": inputs, "fan_out": count * units, "units": units, "gates": count}
     if letters == "hr":
         return Held("recurrent.projection", "o i", (outputs, units), facts=facts)
     names = tuple("_".join([kind, letters[0] + gate, *([suffix] if suffix else [])]) for gate in gates)
