@@ -69,6 +69,10 @@ NNX: dict[str, Case] = {
         lambda: abstract(lambda rngs: nnx.Einsum("ebd,edhk->ebhk", (2, 5, 3, 4), (3, 4), rngs=rngs)),
         "kernel", (2, 5, 3, 4), "b i o1 o2", 5,
     ),
+    "Einsum, in another order than the data": (
+        lambda: abstract(lambda rngs: nnx.Einsum("bthk, dkh -> btd", (5, 4, 3), None, rngs=rngs)),
+        "kernel", (5, 4, 3), "o i2 i1", 12,
+    ),
     "Conv": (lambda: abstract(lambda rngs: nnx.Conv(8, 12, (3, 2), rngs=rngs)), "kernel", (3, 2, 8, 12), "*k i o", 48),
     "Conv, grouped": (
         lambda: abstract(lambda rngs: nnx.Conv(8, 12, (3, 3), feature_group_count=4, rngs=rngs)),

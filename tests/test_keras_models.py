@@ -184,16 +184,22 @@ def test_a_subclass_that_makes_another_weight_of_that_name_has_none_of_its_roles
             self._kernel = self.add_weight(shape=(2, shape[-1], self.units), name="kernel")
             self.bias = self.add_weight(shape=(self.units,), name="bias")
 
+    class Wider(layers.Dense):
+        def build(self, shape: Any) -> None:
+            self._kernel = self.add_weight(shape=(shape[-1], 2 * self.units), name="kernel")
+            self.bias = self.add_weight(shape=(2 * self.units,), name="bias")
+
     class More(layers.Conv2D):
         def build(self, shape: Any) -> None:
             super().build(shape)
             self.gain = self.add_weight(shape=(self.filters,), name="gain")
 
-    stacked, more = Stacked(3), More(3, 2)
-    stacked.build((None, 4))
-    more.build((None, 5, 5, 4))
-    kernel, _ = fanin.parameters(stacked)
-    assert (kernel.name, kernel.role, kernel.layout) == ("kernel", "", None)
+    stacked, wider, more = Stacked(3), Wider(3), More(3, 2)
+    unfilled(lambda: (stacked.build((None, 4)), wider.build((None, 4)), more.build((None, 5, 5, 4))))
+    for layer in (stacked, wider):
+        kernel = fanin.parameters(layer)[0]
+        assert (kernel.name, kernel.role, kernel.layout) == ("kernel", "", None)
+    assert fanin.parameters(wider)[1].role == ""
     assert [(p.name, p.role) for p in fanin.parameters(more)] == [
         ("kernel", "conv.kernel"), ("bias", "conv.bias"), ("gain", ""),
     ]  # fmt: skip
@@ -297,6 +303,34 @@ def test_attention_computes_what_that_of_torch_does() -> None:
     names |= {"attention_output.kernel": "out_proj.weight"}
     names |= {f"{name}.bias": f"{name}.bias" for name in ("query", "key", "value", "attention_output")}
     twins(theirs, layers.MultiHeadAttention(2, 4), names, normal(2, 5, 8), zero="*bias")
+
+
+def test_names_like_pairs_a_model_of_torch_with_one_of_keras() -> None:
+    nn = torch_layers()
+    theirs = nn.Sequential(
+        nn.Conv2d(3, 8, 3, groups=1), nn.BatchNorm2d(8), nn.Conv2d(8, 16, 3, groups=8),
+        nn.ConvTranspose2d(16, 4, 2), nn.Flatten(), nn.Linear(4, 6), nn.LSTM(6, 5),
+    )  # fmt: skip
+    own = [
+        keras.Input((5, 5, 3)), layers.Conv2D(8, 3), layers.BatchNormalization(),
+        layers.DepthwiseConv2D(3, depth_multiplier=2), layers.Conv2DTranspose(4, 2), layers.Flatten(),
+        layers.Reshape((4, 4)), layers.Dense(6), layers.LSTM(5),
+    ]  # fmt: skip
+    ours = unfilled(lambda: keras.Sequential(own))
+    names = fanin.names_like(theirs, ours, ignore="*.bias_h*")
+    assert names["dense.kernel"] == "5.weight"
+    assert names["lstm.lstm_cell.kernel_c"] == "6.weight_ig_l0"
+    assert names["lstm.lstm_cell.bias_f"] == "6.bias_if_l0"
+    DRAWN.apply(theirs, seed=7)
+    DRAWN.apply(ours, seed=7, names=names)
+    found = {array.name: contents(array.handle) for array in arrays(ours)}
+    state = {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}
+    assert_same_bits(found["dense.kernel"], state["5.weight"].T)
+    assert_same_bits(found["lstm.lstm_cell.recurrent_kernel"], state["6.weight_hh_l0"].T)
+    assert_same_bits(found["conv2d.kernel"], state["0.weight"].transpose(2, 3, 1, 0))
+    assert_same_bits(found["depthwise_conv2d.kernel"].reshape(3, 3, 1, 16), state["2.weight"].transpose(2, 3, 1, 0))
+    assert_same_bits(found["conv2d_transpose.kernel"], state["3.weight"].transpose(2, 3, 1, 0))
+    assert_same_bits(found["batch_normalization.moving_mean"], state["1.running_mean"])
 
 
 # Names ---------------------------------------------------------------------------------------------
