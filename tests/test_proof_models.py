@@ -127,7 +127,7 @@ def test_one_bit_of_any_framework_is_found(framework: str) -> None:
     PLAN.apply(model, seed=SEED)
     before = fanin.fingerprint(model)
     if framework == "keras":
-        kernel = np.array(keras.ops.convert_to_numpy(model.layers[0].kernel))
+        kernel = np.array(model.layers[0].kernel.value)
         kernel.view(np.uint32)[2, 1, 0, 3] ^= 1
         model.layers[0].kernel.assign(kernel)
         expected = ((2, 1, 0, 3), (2 * 3 + 1) * 2, 3)
