@@ -185,6 +185,13 @@ def drawn() -> dict[str, np.ndarray]:
     return arrays
 
 
+def test_a_scalar_that_differs_is_told(file: Path) -> None:
+    (finding,) = fanin.verify(changed(file, assign("steps", 3)), PLAN).wrong
+    assert (finding.name, finding.index, finding.found, finding.expected, finding.differing) == ("steps", (), 3, 0, 1)
+    text = wrong(fanin.verify(changed(file, assign("steps", 3)), PLAN))["steps"]
+    assert text == "1 of 1 differ, first: 3 (0x0000000000000003), plan 0 (0x0000000000000000)"
+
+
 def test_the_first_of_many_is_told(file: Path) -> None:
     def change(arrays: dict[str, np.ndarray]) -> None:
         carrier(arrays["fc.weight"])[[70, 20, 20], [3, 47, 9]] ^= 2
