@@ -76,7 +76,7 @@ PLAN = Plan(
         Rule(["square.weight", "lstm.weight_h?_l0"], "orthogonal"),
         Rule(role=["*.kernel", "recurrent.recurrent_kernel"], initializer="he_normal"),
         Rule(role=["dense.bias", "conv*.bias"], initializer="random_uniform(-1 / sqrt(fan_in), 1 / sqrt(fan_in))"),
-        Rule(role="norm.count", initializer="zeros"),
+        Rule("norm.num_batches_tracked", "zeros"),
         Rule(module="BatchNorm1d", initializer="random_normal(mean=1, stddev=0.1)"),
         Rule("*", "random_normal(stddev=1)"),
     ]
