@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import calls, checkpoints, fills, models
+from benchmarks import calls, checkpoints, fills, jax, keras, models
 from benchmarks.timing import Row
 
 SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
@@ -20,9 +20,11 @@ SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
     "window": calls.window,
     "orthogonal": calls.orthogonal,
     "imports": calls.imports,
+    "jax": jax.jax,
     "checkpoints": checkpoints.checkpoints,
     "building": models.building,
     "materializing": models.materializing,
+    "keras": keras.initializers,
 }
 
 

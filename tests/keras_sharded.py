@@ -1,8 +1,9 @@
-"""A Keras model whose weights are distributed over eight devices of JAX. Run by `test_keras`.
+"""A Keras model whose weights are distributed over eight devices of JAX. Run by `test_keras_backends`.
 
     KERAS_BACKEND=jax python tests/keras_sharded.py
 
-prints, as JSON, the shape of a shard of each weight, whether the weight is fanin's, and what was drawn at once.
+prints, as JSON, the shape of a shard of each weight, whether the weight is fanin's, what was drawn at once,
+and what is said where a sharding does not fit a shape.
 """
 
 import json
@@ -62,7 +63,12 @@ def main() -> None:
             report[weight.path] = [shard, array.dtype.name, array.tobytes() == expected[weight.path].tobytes()]
     model.compile("sgd", "mse")
     loss = float(model.train_on_batch(np.ones((16, 16)), np.ones((16, 8))))
-    print(json.dumps({"weights": report, "drawn": sorted(drawn), "finite": bool(np.isfinite(loss))}))
+    try:
+        misfit = repr(fanin.keras.HeNormal(1)((6, 6), layout=distribution.TensorLayout(("batch", "model"), mesh)))
+    except ValueError as error:  # JAX'
+        misfit = f"ValueError: {error}"
+    facts = {"weights": report, "drawn": sorted(drawn), "finite": bool(np.isfinite(loss)), "misfit": misfit}
+    print(json.dumps(facts))
 
 
 if __name__ == "__main__":

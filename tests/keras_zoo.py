@@ -337,8 +337,8 @@ CASES: dict[str, Case] = {
         ((None, 5),),
         (
             *simple("dense", (5, 6), "i o", 5, (6,)),
-            Weight("lora_kernel_a", (5, 2), "i o", ""),
-            Weight("lora_kernel_b", (2, 6), "i o", ""),
+            Weight("lora_kernel_a", (5, 2), "i o", "lora.a"),
+            Weight("lora_kernel_b", (2, 6), "i o", "lora.b"),
         ),
     ),
     "Conv2D with LoRA": Case(
@@ -346,8 +346,8 @@ CASES: dict[str, Case] = {
         ((None, 9, 9, 4),),
         (
             Weight("kernel", (3, 3, 4, 6), "*k i o", "conv.kernel", 36),
-            Weight("lora_kernel_a", (3, 3, 4, 2), "*k i o", ""),
-            Weight("lora_kernel_b", (2, 6), "i o", ""),
+            Weight("lora_kernel_a", (3, 3, 4, 2), "*k i o", "lora.a"),
+            Weight("lora_kernel_b", (2, 6), "i o", "lora.b"),
         ),
     ),
     "EinsumDense with LoRA": Case(
@@ -355,8 +355,8 @@ CASES: dict[str, Case] = {
         ((None, 5, 8),),
         (
             Weight("kernel", (8, 2, 4), "i o1 o2", "dense.kernel", 8),
-            Weight("lora_kernel_a", (8, 2, 3), "i o1 o2", ""),
-            Weight("lora_kernel_b", (3, 4), "i o", ""),
+            Weight("lora_kernel_a", (8, 2, 3), "i o1 o2", "lora.a"),
+            Weight("lora_kernel_b", (3, 4), "i o", "lora.b"),
         ),
     ),
     "Embedding with LoRA": Case(
@@ -364,8 +364,8 @@ CASES: dict[str, Case] = {
         ((None, 5),),
         (
             Weight("embeddings", (9, 4), None, "embedding.table", 9),
-            Weight("lora_embeddings_a", (9, 2), "i o", ""),
-            Weight("lora_embeddings_b", (2, 4), "i o", ""),
+            Weight("lora_embeddings_a", (9, 2), "i o", "lora.a"),
+            Weight("lora_embeddings_b", (2, 4), "i o", "lora.b"),
         ),
     ),
 }  # fmt: skip

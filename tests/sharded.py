@@ -727,6 +727,49 @@ def zero_3_gathered(run: Run) -> None:
         run.keep("ZeRO-3, gathered", "linear", torch.float32, name, unpartitioned(parameter, run, None))
 
 
+# Proof -----------------------------------------------------------------------------------------------
+
+
+@case()
+def proof(run: Run) -> None:
+    """Fingerprints that processes have add up to that of one process alone, and each verifies what it has."""
+    alone = made(Zoo)
+    PLAN.apply(alone, seed=SEED)
+    expected = fanin.fingerprint(alone)
+    models = {"fully_shard": wrapped(made(Zoo, device="meta"), run.mesh((run.world,)))}
+    fanin.torch.materialize(models["fully_shard"], PLAN, seed=SEED)
+    models["ZeRO-3"] = partitioned(made(Zoo), None)
+    shape = MESHES[run.world][1] if run.world == 4 else (run.world,)
+    for name in ("S0 S1", "S0 R", "R R", "strided 0, S0") if run.world == 4 else ("S0", "S1", "R", "strided 1 of 3"):
+        models[name] = distribute(made(Zoo), run.mesh(shape), arrangements(shape, torch.float32)[name])
+    for name, model in models.items():
+        if name != "fully_shard":
+            PLAN.apply(model, seed=SEED)
+        with silence():
+            found = fanin.fingerprint(model)
+            verified = fanin.verify(model, PLAN, seed=SEED)
+        assert verified.ok, f"{name}: {verified}"
+        assert found.complete == (set(name) <= set("R ")), name
+        everywhere: list[Any] = [None] * run.world
+        dist.all_gather_object(everywhere, found)
+        assert sum(everywhere) == expected, name
+        assert sum(everywhere).digest == expected.digest
+        run.facts["tensors"] += len(expected.tensors)
+    flipped(run, models["fully_shard"])
+
+
+def flipped(run: Run, model: Any) -> None:
+    """One bit of one shard: the process that has it says where it is in the whole, the others have nothing to say."""
+    last = run.world - 1
+    if run.rank == last:
+        model.dense.weight.to_local().view(torch.int32)[-1, -1] ^= 1
+    found = fanin.verify(model, PLAN, seed=SEED)
+    assert found.ok == (run.rank != last)
+    if run.rank == last:
+        (finding,) = found.wrong
+        assert (finding.name, finding.index, finding.differing) == ("dense.weight", (9, 5), 1)
+
+
 # What cannot be written -----------------------------------------------------------------------------
 
 

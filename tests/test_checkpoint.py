@@ -31,6 +31,7 @@ from fanin import Parameter, Plan, Rule, backend, checkpoint
 from fanin.checkpoint import writing
 from fanin.checkpoint.cuts import LANES, chunks, most_bytes, windows
 from fanin.checkpoint.header import header
+from fanin.checkpoint.writing import stored
 from fanin.dtypes import FLOATS
 from fanin.errors import ArgumentError, CheckpointError, DTypeError, FaninError
 from fanin.initializers import (
@@ -45,7 +46,7 @@ from fanin.initializers import (
     Zeros,
 )
 from fanin.initializers.custom import drawing
-from fanin.plan import Entry
+from fanin.plan import Entry, Resolved
 
 SEED = 7
 TINY = 2000
@@ -269,7 +270,7 @@ def test_a_file_of_no_tensors_is_a_file(tmp_path: Path) -> None:
 
 def test_a_file_of_empty_tensors_has_no_data(tmp_path: Path) -> None:
     entries = resolved([t for t in TENSORS if t.name.startswith("empty")])
-    head, placed = header(entries, None)
+    head, placed = header(stored(Resolved(entries)), None)
     assert checkpoint.write(tmp_path / "file", entries) == len(head)
     assert (tmp_path / "file").read_bytes() == head
     assert len(placed) == 3
@@ -338,11 +339,11 @@ def test_windows_cut_a_matrix_by_whole_blocks() -> None:
 @settings(max_examples=100, deadline=None)
 def test_chunks_cover_the_file_without_gap_or_overlap(asked: list[tuple[tuple[int, ...], str]], most: int) -> None:
     made = [Tensor(str(n), shape, dtype, lambda seed: Zeros()) for n, (shape, dtype) in enumerate(asked)]
-    head, placed = header(resolved(made) if made else (), None)
+    head, placed = header(stored(Resolved(resolved(made) if made else ())), None)
     at = len(head)
     for chunk in chunks(placed, most):
         assert chunk.offset == at
-        size = sum(math.prod(part.window.shape) * part.dtype.itemsize for part in chunk.parts)
+        size = sum(math.prod(part.window.shape) * part.stored.dtype.itemsize for part in chunk.parts)
         assert 0 < size <= most_bytes(placed, most)
         at += size
     assert at == (placed[-1].stop if placed else len(head))
@@ -350,7 +351,7 @@ def test_chunks_cover_the_file_without_gap_or_overlap(asked: list[tuple[tuple[in
 
 
 def test_small_tensors_share_a_chunk() -> None:
-    placed = header(resolved(t for t in TENSORS if t.name.startswith("tiny.")), None)[1]
+    placed = header(stored(Resolved(resolved(t for t in TENSORS if t.name.startswith("tiny.")))), None)[1]
     sizes = [len(chunk.parts) for chunk in chunks(placed, 600)]
     assert 20 <= len(sizes) <= 21  # of 12000 elements; only whole tensors are gathered
     assert sum(sizes) == 1600  # those that have elements
@@ -530,7 +531,7 @@ def test_a_directory_that_goes_away_is_told(tmp_path: Path) -> None:
 
 def test_what_no_header_can_hold_is_told_before_anything_is_written(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    twice = few() + few("scalar")
+    twice = (*few(), *few("scalar"))
     told(lambda: checkpoint.write(path, twice), None, "tensor 'scalar' comes twice; give every tensor a name")
     kept = resolved([Tensor("__metadata__", (1,), "float32", lambda seed: Zeros())])
     for metadata in ({}, {"a": "b"}, None):

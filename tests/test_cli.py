@@ -411,7 +411,8 @@ def test_every_exit_code_has_its_number_and_its_meaning() -> None:
     """A number, once published, stays."""
     assert {code.name: int(code) for code in ExitCode} == {
         "OK": 0, "DEFECT": 1, "USAGE": 2, "PLAN": 3, "EXISTS": 4, "NO_SPACE": 5, "CHECKPOINT": 6, "ENGINE": 7,
-        "SELFTEST": 8, "NO_MEMORY": 9, "HANGUP": 129, "INTERRUPTED": 130, "TERMINATED": 143,
+        "SELFTEST": 8, "NO_MEMORY": 9, "DIFFERS": 10, "STREAM": 11, "HANGUP": 129, "INTERRUPTED": 130,
+        "TERMINATED": 143,
     }  # fmt: skip
     assert MEANINGS.keys() == set(ExitCode)
     told = invoked("--help").stdout

@@ -1,6 +1,8 @@
 """fanin.jax: JAX's names and protocol, keys of every kind, and the bits of fanin.initializers however it is run."""
 
+import dataclasses
 import inspect
+import math
 import pickle
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import fanin
 import fanin.jax as fj
 from fanin import errors, initializers
 from fanin.dtypes import FLOATS
-from fanin.engines.jax import _product, _variates, draw_window, origin_of
+from fanin.engines.jax import STRIP, _product, _variates, draw_window, origin_of
 from fanin.engines.tables import table
 from fanin.layouts import ARRAY_ORDER
 from fanin.recipe import Draw, Normal, Stream, UniformInterval, Window
@@ -69,7 +71,7 @@ def expected(pair: Any, shape: tuple[int, ...] = SHAPE, dtype: str = "float32", 
 
 
 def test_the_names_are_those_of_jax() -> None:
-    assert sorted(fj.__all__) == NAMES
+    assert sorted({*fj.__all__} - {"init_sharded", "shapes"}) == NAMES
     assert len(NAMES) == 20
 
 
@@ -187,11 +189,11 @@ def test_nothing_of_full_size_is_baked_into_a_program() -> None:
 
 
 def test_outside_of_a_trace_memory_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fanin.jax import arrays
+    from fanin.models.jax import making
 
     made: list[np.ndarray] = []
-    allocate = arrays._aligned
-    monkeypatch.setattr(arrays, "_aligned", lambda *arguments: made.append(allocate(*arguments)) or made[-1])
+    allocate = making._aligned
+    monkeypatch.setattr(making, "_aligned", lambda *arguments: made.append(allocate(*arguments)) or made[-1])
     for dtype in ("float32", "bfloat16", "float8_e4m3fn"):
         array = fj.normal()(7, (1000, 100), dtype)
         assert array.unsafe_buffer_pointer() == made[-1].ctypes.data
@@ -217,6 +219,20 @@ def test_a_window_whose_start_is_traced() -> None:
     assert compared == 4
 
 
+@pytest.mark.parametrize(("shape", "layout"), [((2**21 + 5,), None), ((1449, 1451), "o i"), ((3, 5, 800, 200), None)])
+def test_what_is_drawn_strip_by_strip(shape: tuple[int, ...], layout: str | None) -> None:
+    """Long enough for strips, the last of which goes over the one before it; in bfloat16 too, and mapped over keys."""
+    assert np.prod(shape) >= 16 * STRIP
+    init = fj.truncated_normal(0.02)
+    for dtype in ("float32", "bfloat16"):
+        wanted = np.asarray(init(7, shape, dtype, layout=layout))
+        found = jax.jit(lambda key, dtype=dtype: init(key, shape, dtype, layout=layout))(jax.random.key(7))
+        assert_same_bits(np.asarray(found), wanted)
+    mapped = jax.jit(jax.vmap(lambda key: init(key, shape, layout=layout)))(jax.random.split(jax.random.key(7), 2))
+    for key, found in zip(jax.random.split(jax.random.key(7), 2), mapped, strict=True):
+        assert_same_bits(np.asarray(found), np.asarray(init(key, shape, layout=layout)))
+
+
 def test_extreme_words() -> None:
     words = np.array([0, 1, 2, 3, 2**30, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 2, 2**32 - 1], np.uint32)
     compared = 0
@@ -230,6 +246,77 @@ def test_extreme_words() -> None:
         products = [int(word) * factor for word in words]
         assert np.asarray(high).tolist() == [product >> 32 for product in products]
         assert np.asarray(low).tolist() == [product & 0xFFFFFFFF for product in products]
+
+
+# Complex dtypes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("init", "part"),
+    [
+        (fj.normal(0.5), initializers.RandomNormal(stddev=0.5 / math.sqrt(2), seed=7)),
+        (fj.he_normal(), initializers.VarianceScaling(1.0, "fan_in", "truncated_normal", seed=7)),
+        (fj.glorot_uniform(), initializers.VarianceScaling(0.5, "fan_avg", "uniform", seed=7)),
+        (
+            fj.variance_scaling(3.0, "fan_out", "normal"),
+            initializers.VarianceScaling(1.5, "fan_out", "untruncated_normal", seed=7),
+        ),
+    ],
+)
+def test_parts_of_complex_values_are_tensors_of_their_own(init: Any, part: Any) -> None:
+    for made in (
+        init(7, SHAPE, "complex64", name="w"),
+        jax.jit(lambda key: init(key, SHAPE, jnp.complex64, name="w"))(jax.random.key(7)),
+        dataclasses.replace(init, dtype=np.complex128)(7, SHAPE, name="w"),  # without x64, as in JAX
+    ):
+        assert made.dtype == jnp.complex64
+        assert_same_bits(np.real(made), part(SHAPE, name="w.real"))
+        assert_same_bits(np.imag(made), part(SHAPE, name="w.imag"))
+    assert_same_bits(np.imag(init(7, SHAPE, "complex64")), part(SHAPE, name="imag"))
+    with jax.enable_x64(True):
+        wide = init(7, SHAPE, "complex128", name="w")
+        assert wide.dtype == jnp.complex128
+        assert_same_bits(np.real(wide), part(SHAPE, "float64", name="w.real"))
+
+
+def test_the_variance_of_complex_values_is_that_of_jax() -> None:
+    shape = (512, 512)
+    for name, arguments in (("normal", (0.5,)), ("lecun_normal", ()), ("he_uniform", ()), ("orthogonal", (2.0,))):
+        ours, theirs = (
+            getattr(module, name)(*arguments)(jax.random.key(7), shape, jnp.complex64)
+            for module in (fj, jax.nn.initializers)
+        )
+        assert float(jnp.var(ours)) == pytest.approx(float(jnp.var(theirs)), rel=0.02), name
+
+
+@pytest.mark.parametrize("shape", [(24, 16), (16, 24)])
+def test_a_complex_orthogonal_matrix_is_unitary(shape: tuple[int, int]) -> None:
+    matrix = np.asarray(fj.orthogonal(2.0)(jax.random.key(7), shape, jnp.complex64))
+    gram = matrix.conj().T @ matrix if shape[0] > shape[1] else matrix @ matrix.conj().T
+    np.testing.assert_allclose(gram, 4 * np.eye(16), atol=2e-5)
+    assert abs(matrix.imag).max() > 0.5
+    inside = jax.jit(lambda key: fj.orthogonal(2.0)(key, shape, jnp.complex64))(jax.random.key(7))
+    assert np.asarray(inside).tobytes() == matrix.tobytes()
+    delta = np.asarray(fj.delta_orthogonal()(jax.random.key(7), (3, 16, 24), jnp.complex64))
+    assert not delta[0].any()
+    np.testing.assert_allclose(delta[1] @ delta[1].conj().T, np.eye(16), atol=1e-5)
+
+
+def test_complex_constants() -> None:
+    assert fj.constant(1 + 2j)(0, (2,), "complex64").tolist() == [1 + 2j] * 2
+    assert fj.constant(np.array([1j, 2.0]))(0, (3, 2), "complex64").tolist() == [[1j, 2]] * 3
+    assert fj.ones(0, (2,), "complex64").tolist() == [1, 1]
+    assert fj.constant(1j) == fj.constant(1j) != fj.constant(1)
+
+
+def test_what_has_no_complex_values() -> None:
+    for init in (fj.uniform(), fj.truncated_normal()):
+        with pytest.raises(errors.DTypeError, match="no complex values, as in JAX") as caught:
+            init(7, (2,), "complex64")
+        assert isinstance(caught.value, TypeError)
+    for value in (1j, np.array([1j])):
+        with pytest.raises(errors.DTypeError, match="is complex, which float32 cannot hold; give complex64"):
+            fj.constant(value)(7, (1,))
 
 
 # Fans -------------------------------------------------------------------------------------------

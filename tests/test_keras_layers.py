@@ -1,4 +1,4 @@
-"""Keras models that are initialized by `fanin.initializers`, on the JAX and on the torch backend.
+"""Keras models that are initialized by `fanin.initializers`, on its three backends.
 
 `keras_layers.py` builds, trains, saves and loads them, in a process per backend; here is what their
 first weights must be, from fanin alone.
@@ -19,7 +19,7 @@ from harness import assert_same_bits, bits
 from fanin import initializers
 from fanin.initializers import Initializer
 
-BACKENDS = ("jax", "torch")
+BACKENDS = ("jax", "torch", "tensorflow")
 SCRIPT = Path(__file__).with_name("keras_layers.py")
 WIDTH = 12
 
@@ -168,10 +168,12 @@ def test_the_first_weights_are_fanins_own(run: Run, model: str) -> None:
 
 
 def test_backends_hold_the_same_weights(tmp_path_factory: pytest.TempPathFactory) -> None:
-    first, second = (backend_run(backend, tmp_path_factory)[1] for backend in BACKENDS)
-    assert first.keys() == second.keys()
-    for key, array in first.items():
-        assert_same_bits(array, second[key])
+    first, *others = (backend_run(backend, tmp_path_factory)[1] for backend in BACKENDS)
+    assert len(others) == 2
+    for other in others:
+        assert first.keys() == other.keys()
+        for key, array in first.items():
+            assert_same_bits(array, other[key])
     assert len(first) == sum(MODELS.values()) == 148
 
 

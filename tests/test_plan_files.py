@@ -167,7 +167,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "empty": ("", ["the plan has no rules; write one, headed [[rules]]", "line 1)"]),
     "no rules": (PARAMETER, ["the plan has no rules"]),
     "unknown table": ("[[rulse]]\n", ["a plan has no key 'rulse'; did you mean 'rules'?", "(file.toml, line 1)"]),
-    "unknown key": ("x = 1", ["a plan has no key 'x'; there are plan, quantities, parameters, rules."]),
+    "unknown key": ("x = 1", ["a plan has no key 'x'; there are plan, quantities, parameters, rules, fused,"]),
     "one rule": ("[rules]\nmatch = '*'", ["a plan: rules must be tables, each headed [[rules]]"]),
     "one parameter": ("[parameters]\nname = '*'", ["parameters must be tables, each headed [[parameters]]"]),
     "many plans": ("[[plan]]", ["a plan: plan must be a table"]),
@@ -253,7 +253,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ["unknown name 'i'"],
     ),
     "unclaimed": (PARAMETER + RULE.replace("*", "b"), ["no rule claims 1 of 1", "nearest is rule 1", "line 5)"]),
-    "idle": (PARAMETER + RULE + RULE, ["rule 2", "claims nothing", "by rule 1", "(file.toml, line 9)"]),
+    "tie": (PARAMETER + RULE + RULE, ["and rule 2", "neither is more", "(file.toml, line 5, file.toml, line 9)"]),
     "fans": (PARAMETER + RULE.replace("zeros", "he_normal"), ["has no input axis", "(file.toml, line 5)"]),
     "unknown": (PARAMETER + RULE.replace("zeros", "zeroes_"), ["no initializer is called", "(file.toml, line 5)"]),
 }  # fmt: skip

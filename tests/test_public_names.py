@@ -13,8 +13,11 @@ import fanin
 from fanin.errors import FaninError
 
 NAMES = {
-    "fanin": ["Parameter", "Plan", "Rule", "defaults", "errors", "names_like", "parameters", "use"],
-    "fanin.plan": ["Entry", "Parameter", "Plan", "Rule", "defaults", "digest"],
+    "fanin": [
+        "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "diff", "errors", "explain", "fingerprint",
+        "names_like", "parameters", "use", "verify",
+    ],
+    "fanin.plan": ["Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest"],
     "fanin.torch": [
         "Shard", "accelerate", "calculate_gain", "constant_", "dirac_", "eye_", "init_", "kaiming_normal_",
         "kaiming_uniform_", "materialize", "missing", "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_",
@@ -22,19 +25,25 @@ NAMES = {
     ],
     "fanin.jax": [
         "Initializer", "constant", "delta_orthogonal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
-        "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal",
-        "truncated_normal", "uniform", "variance_scaling", "xavier_normal", "xavier_uniform", "zeros",
+        "init_sharded", "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "normal", "ones",
+        "orthogonal", "shapes", "truncated_normal", "uniform", "variance_scaling", "xavier_normal", "xavier_uniform",
+        "zeros",
     ],
     "fanin.keras": [
         "STFT", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "LecunNormal",
         "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
         "Zeros", "install", "installed", "uninstall",
     ],
-    "fanin.checkpoint": ["shapes", "write"],
+    "fanin.checkpoint": ["Stored", "opened", "shapes", "write"],
+    "fanin.proof": [
+        "Compared", "Comparison", "Explained", "Explanation", "Finding", "Fingerprint", "TensorFingerprint",
+        "Verification", "diff", "explain", "fingerprint", "verify",
+    ],
     "fanin.initializers": [
-        "ALIASES", "STFT", "Alias", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
-        "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform",
-        "TruncatedNormal", "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
+        "ALIASES", "Alias", "Arange", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform",
+        "Identity", "Initializer", "LecunNormal", "LecunUniform", "LogUniform", "Masked", "Ones", "Orthogonal",
+        "RandomNormal", "RandomUniform", "STFT", "Scaled", "Sinusoids", "Transformed", "TruncatedNormal",
+        "VarianceScaling", "Zeros", "deserialize", "get", "serialize",
     ],
     "fanin.backend": [
         "cast_to_floatx", "constant", "drawing", "eye", "floatx", "ones", "random_normal", "random_uniform",
@@ -49,7 +58,7 @@ NAMES = {
     "fanin.errors": [
         "ArgumentError", "CheckpointError", "DTypeError", "EngineError", "ExpressionError", "FaninError",
         "LayoutError", "LogicalNameError", "OutputError", "PlanError", "SeedError", "SelftestError", "ShapeError",
-        "UnknownInitializerError", "WindowError",
+        "StreamError", "UnknownInitializerError", "VerificationError", "WindowError",
     ],
 }  # fmt: skip
 
@@ -95,7 +104,7 @@ def test_every_error_has_a_base_that_users_would_catch() -> None:
             base, builtin = cls.__bases__
             assert base is FaninError
             assert (builtin.__module__, builtin is Exception) == ("builtins", False)
-    assert len(classes) == 15
+    assert len(classes) == 17
 
 
 def test_every_submodule_is_imported_by_this_test() -> None:

@@ -18,6 +18,7 @@ from torch_tensors import (
     contents,
     memory,
     no_generator_advanced,
+    poison,
     poisoned,
     refused,
     std_error,
@@ -34,13 +35,6 @@ HE = Plan(
 )
 DRAWN = Plan([Rule("*", "random_normal(stddev=1)")])
 DEFAULTS = fanin.defaults("torch")
-
-
-def poison(module: nn.Module) -> Any:
-    """Fill everything that a module holds with 0xA5 bytes."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = poisoned(*tensor.shape, dtype=tensor.dtype)
-    return module
 
 
 def drawn(name: str, shape: tuple[int, ...], layout: str | None, initializer: str = "he_normal") -> np.ndarray:
@@ -673,7 +667,7 @@ def test_a_model_that_does_not_fit_is_told_and_left_as_it_is(make: Callable[[], 
 
 
 def test_what_is_no_module_is_told() -> None:
-    for model in (poisoned(3, 4), {"weight": poisoned(3)}, None, nn.Linear):
+    for model in (None, nn.Linear, "model.pt", {"weight": None}):
         refused(lambda model=model: HE.apply(model), PlanError, ValueError, "torch.nn.Module")  # type: ignore[misc]
 
 
@@ -714,9 +708,10 @@ def test_rules_select_by_the_class_of_the_layer() -> None:
         [
             Rule(module="Conv?d", role="*.kernel", initializer="ones", expect=2),
             Rule("3.*", "constant(3)", module=["Mine", "Linear"], expect=2),
-            Rule(module=["Conv1d", "Linear"], initializer="constant(2)", expect=3),
+            Rule(module=["Conv1d", "Linear"], role="*.bias", initializer="constant(2)"),
+            Rule(module="Linear", initializer="constant(2)", expect=1),
             Rule("*", "zeros", module="LSTM", optional=True),
-            Rule(module="Conv2d", initializer="constant(4)"),
+            Rule(module="Conv2d", role="*.bias", initializer="constant(4)"),
         ]
     )
     plan.apply(model)

@@ -3,12 +3,14 @@
 import contextlib
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
 from harness import assert_same_bits
+from torch import nn
 
 from fanin.errors import FaninError
 
@@ -53,6 +55,13 @@ def contents(module: torch.nn.Module) -> dict[str, bytes]:
     """The bytes of everything that a module holds."""
     held = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     return {name: array(tensor).tobytes() for name, tensor in held}
+
+
+def poison(module: nn.Module) -> Any:
+    """Fill everything that a module holds with 0xA5 bytes."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = poisoned(*tensor.shape, dtype=tensor.dtype)
+    return module
 
 
 def refused(action: Callable[[], object], error: type[FaninError], builtin: type[Exception], *fragments: str) -> None:

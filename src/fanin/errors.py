@@ -8,6 +8,8 @@ what was asked, what was found and what to do.
 class FaninError(Exception):
     """Base class of all errors raised by fanin."""
 
+    ag_pass_through = True  # or TensorFlow's AutoGraph raises another error in its place, which no one catches
+
 
 class ArgumentError(FaninError, ValueError):
     """An argument of an initializer or a fill has a value that cannot be used."""
@@ -59,6 +61,14 @@ class PlanError(FaninError, ValueError):
 
 class CheckpointError(FaninError, OSError):
     """A checkpoint cannot be read or written."""
+
+
+class StreamError(FaninError, ValueError):
+    """What was written by another version of the stream is to be compared with this one."""
+
+
+class VerificationError(FaninError, AssertionError):
+    """Weights are not those of their plan."""
 
 
 class SelftestError(FaninError, AssertionError):

@@ -12,14 +12,14 @@ import math
 import numbers
 import operator
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Union
 
 from fanin.errors import ExpressionError
 
-__all__ = ["Argument", "Call", "Number", "evaluate", "parse_call"]
+__all__ = ["FUNCTIONS", "Argument", "Call", "Number", "evaluate", "parse_call"]
 
 Number = int | float
-Argument = Number | str | bool | None | list["Argument"]
+Argument = Union[Number, str, bool, None, list["Argument"], "Call"]
 
 LONGEST_TEXT = 1000  # characters
 DEEPEST_NESTING = 100
@@ -64,14 +64,17 @@ def evaluate(text: str, quantities: Mapping[str, Number] | None = None) -> Numbe
 def parse_call(text: str, quantities: Mapping[str, Number] | None = None) -> Call:
     """Read ``name`` or ``name(argument, key=argument, ...)``.
 
-    An argument is an arithmetic expression (see `evaluate`), a quoted text, True, False, None, or a
-    list of arguments.
+    An argument is an arithmetic expression (see `evaluate`), a quoted text, True, False, None, a list of
+    these, or another call: of any name but the functions of arithmetic, and always with parentheses, so
+    that a bare name is always one of the quantities.
 
     Raises:
         ExpressionError: the text is no such call.
 
     >>> parse_call("variance_scaling(2 / 3, mode='fan_out')")
     Call(name='variance_scaling', args=(0.6666666666666666,), kwargs={'mode': 'fan_out'})
+    >>> parse_call("scaled(ones(), sqrt(4))")
+    Call(name='scaled', args=(Call(name='ones', args=(), kwargs={}), 2.0), kwargs={})
     """
     reader = _Reader(text, quantities)
     return reader.call(reader.tree)
@@ -106,20 +109,18 @@ class _Reader:
         shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}..."
         return ExpressionError(
             f"{shown!r}, column {where}: {problem}. Write numbers, + - * / // % **, "
-            f"{', '.join(_FUNCTIONS)}, and the names {names}."
+            f"{', '.join(FUNCTIONS)}, and the names {names}."
         )
 
     def unknown(self, name: str, where: ast.AST) -> NoReturn:
-        if name in _FUNCTIONS:
+        if name in FUNCTIONS:
             raise self.error(f"{name} is a function; write {name}(...)", where)
         near = difflib.get_close_matches(name, self.names, n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise self.error(f"unknown name {name!r}{hint}", where)
 
     def number(self, node: ast.expr) -> Number:
-        self.depth += 1
-        if self.depth > DEEPEST_NESTING:
-            raise self.error(f"nested more than {DEEPEST_NESTING} deep", node)
+        self.deeper(node)
         value = self.checked(self.compute(node), node)
         self.depth -= 1
         return value
@@ -136,13 +137,13 @@ class _Reader:
                 return self.number(operand)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return self.apply(_OPERATORS[type(op)], [self.number(left), self.number(right)], node)
-            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
-                function, arity = _FUNCTIONS[name]
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
+                function, arity = FUNCTIONS[name]
                 if not args or (arity is not None and len(args) != arity):
                     raise self.error(f"{name} takes {arity or 'one or more'} argument(s), not {len(args)}", node)
                 return self.apply(function, [self.number(arg) for arg in args], node)
-            case ast.Call(func=ast.Name(id=name)) if name not in _FUNCTIONS:
-                near = difflib.get_close_matches(name, _FUNCTIONS, n=3)
+            case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
+                near = difflib.get_close_matches(name, FUNCTIONS, n=3)
                 raise self.error(f"unknown function {name!r}{f'; did you mean {near[0]}?' if near else ''}", node)
         raise self.error(f"{ast.unparse(node)!r} is no arithmetic", node)
 
@@ -181,16 +182,28 @@ class _Reader:
 
     def argument(self, node: ast.expr) -> Argument:
         match node:
+            case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
+                self.deeper(node)
+                call = self.call(node)
+                self.depth -= 1
+                return call
+        return self.plain(node)
+
+    def plain(self, node: ast.expr) -> Argument:
+        match node:
             case ast.Constant(value=bool() | str() | None as value):
                 return value
             case ast.List(elts=items):
-                self.depth += 1
-                if self.depth > DEEPEST_NESTING:
-                    raise self.error(f"nested more than {DEEPEST_NESTING} deep", node)
-                values = [self.argument(item) for item in items]
+                self.deeper(node)
+                values = [self.plain(item) for item in items]
                 self.depth -= 1
                 return values
         return self.number(node)
+
+    def deeper(self, node: ast.expr) -> None:
+        self.depth += 1
+        if self.depth > DEEPEST_NESTING:
+            raise self.error(f"nested more than {DEEPEST_NESTING} deep", node)
 
 
 def _numbers(quantities: Mapping[str, Number] | None) -> dict[str, Number]:
@@ -255,7 +268,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.Pow: _power,
 }
 
-_FUNCTIONS: dict[str, tuple[Callable[..., Number], int | None]] = {
+FUNCTIONS: dict[str, tuple[Callable[..., Number], int | None]] = {
     "sqrt": (math.sqrt, 1),
     "log": (_log, 1),
     "exp": (_exp, 1),

@@ -20,7 +20,7 @@ import math
 import operator
 import re
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from fanin.errors import LayoutError, ShapeError
@@ -50,7 +50,7 @@ def check_shape(shape: Any) -> Shape:
     for dimension in dimensions:
         try:
             length = operator.index(dimension)
-        except TypeError:
+        except (TypeError, AttributeError):  # of which TensorFlow's floats raise the second
             raise ShapeError(
                 f"shape {shape!r}: dimension {dimension!r} is not an integer; give a tuple of non-negative integers."
             ) from None
@@ -108,11 +108,17 @@ class Layout:
     the same as Keras and Flax do. `ARRAY_ORDER` states no roles: columns run along the last array
     axis, and fans are those that Keras reads off a shape.
 
+    Attributes:
+        text: the layout.
+        member: which member of an ensemble the array is of: it has the rows of that slice along one more
+            batch axis in front of all others.
+
     Raises:
         LayoutError: the text is not a layout.
     """
 
     text: str
+    member: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         self._axes  # noqa: B018 - reading the text is the check of it
@@ -256,6 +262,12 @@ def as_layout(layout: "Layout | str | None") -> Layout:
 
 
 @functools.lru_cache(maxsize=256)
+def of_member(layout: Layout, member: int) -> Layout:
+    """The layout of the same array of one member of an ensemble."""
+    return replace(layout, member=member) if member else layout
+
+
+@functools.lru_cache(maxsize=256)
 def _read(text: str) -> Layout:
     if not text.split():
         raise LayoutError("layout '' is empty; pass None for array order.")
@@ -276,11 +288,17 @@ def _coordinates(layout: Layout, shape: Shape) -> Coordinates:
     *row_groups, column_group = layout.canonical_axes(shape) or [[]]
     row_start, row_steps, rows = _steps(shape, axes, [a for group in row_groups for a in group])
     column_start, column_steps, columns = _steps(shape, axes, column_group)
-    if rows > MAX_ROWS or columns > MAX_COLUMNS:
+    member = layout.member
+    if rows * (member + 1) > MAX_ROWS or columns > MAX_COLUMNS:
+        others = f", with those of {member} members before it" if member else ""
         raise ShapeError(
-            f"shape {shape!r} with layout {layout.text or 'array order'!r} has {rows} rows and {columns} columns; the "
-            f"stream addresses 2**32 rows and 2**34 columns. Split the tensor into several named ones."
+            f"shape {shape!r} with layout {layout.text or 'array order'!r} has {rows} rows{others} and {columns} "
+            f"columns; the stream addresses 2**32 rows and 2**34 columns. Split the tensor into several named ones."
         )
+    if shape:
+        row_start += member * rows
+    else:  # the only axis of the scalars of all members, and so their column
+        column_start = member
     return Coordinates(shape, row_start, row_steps, column_start, column_steps)
 
 

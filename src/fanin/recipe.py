@@ -58,7 +58,7 @@ def check_seed(seed: object) -> int:
     """
     try:
         number = operator.index(seed)  # type: ignore[arg-type]  # refusing what has no __index__ is the point
-    except TypeError:
+    except (TypeError, AttributeError):  # of which TensorFlow's floats raise the second
         number = -1
     if isinstance(seed, bool | np.bool_) or not 0 <= number < 2**64:
         raise SeedError(f"seed must be an integer from 0 to 2**64 - 1, or None for fresh values, not {seed!r}.")
@@ -339,18 +339,29 @@ def _is_integer(value: float | int | bool, dtype: np.dtype) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A tensor that is computed at once, on the host.
+    """A tensor that is computed at once, on the host, or a window at a time.
 
     Attributes:
         compute: returns the whole array in its array order, before the rounding to the target dtype. What
             is computed has been rounded to float32, or is of integers; constants are known in float64.
         shape: of the whole array.
         windowable: whether a window costs only the window.
+        part: returns a window of that array, where the whole is not needed for it.
     """
 
     compute: Callable[[], np.ndarray]
     shape: Shape
     windowable: bool = False
+    part: Callable[[Window], np.ndarray] | None = None
+
+    @classmethod
+    def by_windows(cls, part: Callable[[Window], np.ndarray], shape: Shape) -> "Whole":
+        """A tensor of which any window can be computed alone."""
+        return cls(lambda: part(Window.whole(shape)), shape, windowable=True, part=part)
+
+    def values(self, window: Window) -> np.ndarray:
+        """Compute a window."""
+        return self.compute()[window.slices] if self.part is None else self.part(window)
 
     def check_dtype(self, dtype: np.dtype) -> None:
         """Every dtype takes what is computed, rounded once."""

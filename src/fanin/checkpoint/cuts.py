@@ -5,11 +5,9 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from fanin.checkpoint.header import Placed
+from fanin.checkpoint.header import Placed, Stored
 from fanin.layouts import Shape
-from fanin.recipe import Recipe, Window
+from fanin.recipe import Window
 
 __all__ = ["Chunk", "Part", "chunks", "most_bytes", "windows"]
 
@@ -18,10 +16,9 @@ LANES = 4  # neighbours on the last logical axis that the stream draws at once
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A window of a tensor."""
+    """A window of an array."""
 
-    recipe: Recipe
-    dtype: np.dtype
+    stored: Stored
     window: Window
 
 
@@ -60,17 +57,17 @@ def chunks(placed: Iterable[Placed], most: int) -> Iterator[Chunk]:
     parts: list[Part] = []
     gathered, start, stop = 0, 0, 0
     for tensor in placed:
-        entry, at = tensor.entry, tensor.start
-        for window in windows(entry.shape, most) if tensor.stop > tensor.start else ():
+        stored, at = tensor.stored, tensor.start
+        for window in windows(stored.shape, most) if tensor.stop > tensor.start else ():
             elements = math.prod(window.shape)
             if parts and (at != stop or gathered + elements > most):
                 yield Chunk(start, tuple(parts))
                 parts, gathered = [], 0
             if not parts:
                 start = at
-            parts.append(Part(entry.recipe, entry.dtype, window))
+            parts.append(Part(stored, window))
             gathered += elements
-            at = stop = at + elements * entry.dtype.itemsize
+            at = stop = at + elements * stored.dtype.itemsize
     if parts:
         yield Chunk(start, tuple(parts))
 
@@ -78,6 +75,6 @@ def chunks(placed: Iterable[Placed], most: int) -> Iterator[Chunk]:
 def most_bytes(placed: Iterable[Placed], most: int) -> int:
     """The size of a buffer that takes any chunk."""
     return min(
-        LANES * most * max((tensor.entry.dtype.itemsize for tensor in placed), default=1),
+        LANES * most * max((tensor.stored.dtype.itemsize for tensor in placed), default=1),
         sum(tensor.stop - tensor.start for tensor in placed),
     )

@@ -14,9 +14,10 @@ import numpy as np
 
 from fanin.dtypes import resolve
 from fanin.errors import CheckpointError
-from fanin.plan import Entry
+from fanin.layouts import Shape
+from fanin.recipe import Piece
 
-__all__ = ["CODES", "Placed", "header"]
+__all__ = ["CODES", "Placed", "Stored", "header"]
 
 # How the format calls a dtype, in the order in which the safetensors library writes them: widest first,
 # so that every tensor is aligned.
@@ -33,30 +34,45 @@ _GREATEST = 100_000_000  # bytes; readers refuse longer headers
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """An entry and the bytes of the file that hold its tensor."""
+class Stored:
+    """An array as a file has it: its name, shape and dtype, and the pieces that it is made of."""
 
-    entry: Entry
+    name: str
+    shape: Shape
+    dtype: np.dtype
+    pieces: tuple[Piece, ...]
+
+    @property
+    def windowable(self) -> bool:
+        """Whether a window costs only the window."""
+        return all(piece.recipe.windowable for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An array and the bytes of the file that hold it."""
+
+    stored: Stored
     start: int
     stop: int
 
 
-def header(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> tuple[bytes, list[Placed]]:
+def header(arrays: Iterable[Stored], metadata: Mapping[str, str] | None) -> tuple[bytes, list[Placed]]:
     """Return what a file begins with, and where its tensors go, in the order of the file.
 
     Raises:
-        CheckpointError: two entries of one name, a name or metadata that the format cannot hold, or
-            so many entries that no reader would take the header.
+        CheckpointError: two arrays of one name, a name or metadata that the format cannot hold, or
+            so many arrays that no reader would take the header.
     """
-    ordered = sorted(entries, key=lambda entry: (_RANKS[entry.dtype], entry.name))
+    ordered = sorted(arrays, key=lambda array: (_RANKS[array.dtype], array.name))
     fields: dict[str, object] = {} if metadata is None else {_METADATA: _checked(metadata)}
     offsets = [0]
-    for entry in ordered:
-        if entry.name == _METADATA or entry.name in fields:
-            why = "is a name that the format keeps for itself" if entry.name == _METADATA else "comes twice"
-            raise CheckpointError(f"tensor {entry.name!r} {why}; give every tensor a name of its own.")
-        offsets.append(offsets[-1] + math.prod(entry.shape) * entry.dtype.itemsize)
-        fields[entry.name] = {"dtype": CODES[entry.dtype], "shape": entry.shape, "data_offsets": offsets[-2:]}
+    for array in ordered:
+        if array.name == _METADATA or array.name in fields:
+            why = "is a name that the format keeps for itself" if array.name == _METADATA else "comes twice"
+            raise CheckpointError(f"tensor {array.name!r} {why}; give every tensor a name of its own.")
+        offsets.append(offsets[-1] + math.prod(array.shape) * array.dtype.itemsize)
+        fields[array.name] = {"dtype": CODES[array.dtype], "shape": array.shape, "data_offsets": offsets[-2:]}
     try:
         text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     except UnicodeEncodeError as error:
@@ -69,8 +85,8 @@ def header(entries: Iterable[Entry], metadata: Mapping[str, str] | None) -> tupl
         )
     start = len(text) + 8
     placed = [
-        Placed(entry, start + low, start + high)
-        for entry, low, high in zip(ordered, offsets[:-1], offsets[1:], strict=True)
+        Placed(array, start + low, start + high)
+        for array, low, high in zip(ordered, offsets[:-1], offsets[1:], strict=True)
     ]
     return len(text).to_bytes(8, "little") + text, placed
 

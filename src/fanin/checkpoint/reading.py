@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 from safetensors import SafetensorError, safe_open
@@ -12,7 +12,7 @@ from fanin.checkpoint.header import CODES
 from fanin.errors import CheckpointError, LogicalNameError, ShapeError
 from fanin.models import Parameter
 
-__all__ = ["shapes"]
+__all__ = ["files", "shapes"]
 
 _NAMES = {code: dtype.name for dtype, code in CODES.items()}
 
@@ -33,8 +33,20 @@ def shapes(path: str | os.PathLike[str]) -> tuple[Parameter, ...]:
     """
     path = Path(path)
     if path.suffix == ".json":
-        return _of_index(path)
+        shards, weights = _of_index(path)
+        return tuple(shards[shard][name] for name, shard in weights.items())
     return tuple(_of_file(path).values())
+
+
+def files(path: Path) -> list[tuple[Path, Sequence[Parameter]]]:
+    """The files that a checkpoint is made of, and the tensors that each holds of it; see `shapes`."""
+    if path.suffix != ".json":
+        return [(path, tuple(_of_file(path).values()))]
+    shards, weights = _of_index(path)
+    return [
+        (path.parent / shard, [held[name] for name, place in weights.items() if place == shard])
+        for shard, held in shards.items()
+    ]
 
 
 def _of_file(path: Path) -> dict[str, Parameter]:
@@ -61,7 +73,8 @@ def _of_file(path: Path) -> dict[str, Parameter]:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def _of_index(path: Path) -> tuple[Parameter, ...]:
+def _of_index(path: Path) -> tuple[dict[str, dict[str, Parameter]], Mapping[str, str]]:
+    """The tensors of each shard, by name, and the shard of each that the index lists."""
     _check_file(path)
     try:
         index = json.loads(path.read_bytes())
@@ -83,7 +96,7 @@ def _of_index(path: Path) -> tuple[Parameter, ...]:
             raise CheckpointError(
                 f"{path}: the index says {shard!r} holds {name!r}, and it does not; they do not match."
             )
-    return tuple(shards[shard][name] for name, shard in weights.items())
+    return shards, weights
 
 
 def _check_file(path: Path) -> None:

@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from fanin import engines
-from fanin.checkpoint.cuts import Chunk, chunks, most_bytes
-from fanin.checkpoint.header import Placed, header
+from fanin.checkpoint.cuts import Chunk, Part, chunks, most_bytes
+from fanin.checkpoint.header import Placed, Stored, header
 from fanin.checkpoint.output import new_file, told
 from fanin.errors import CheckpointError
-from fanin.plan import Entry
-from fanin.recipe import Draw, Whole
+from fanin.models import arrays
+from fanin.plan import Entry, Resolved
+from fanin.recipe import Draw, Recipe, Whole
 
-__all__ = ["Progress", "write"]
+__all__ = ["Progress", "stored", "write"]
 
 Progress = Callable[[int, int], None]
 
@@ -63,10 +64,10 @@ def write(
             tensor that is computed whole. `errno` is EEXIST, ENOSPC, ENOMEM or the system's.
         DTypeError: an entry's dtype cannot hold its values.
     """
-    path, entries = Path(path), tuple(entries)
-    for entry in entries:
+    path, resolved = Path(path), entries if isinstance(entries, Resolved) else Resolved(entries)
+    for entry in resolved:
         entry.recipe.check_dtype(entry.dtype)
-    head, placed = header(entries, metadata)
+    head, placed = header(stored(resolved), metadata)
     size = placed[-1].stop if placed else len(head)
     with new_file(path, size, overwrite=overwrite) as temporary:
         _Writing(path, temporary, size, progress).run(head, placed)
@@ -85,8 +86,8 @@ class _Writing:
 
     def run(self, head: bytes, placed: Sequence[Placed]) -> None:
         """Write everything."""
-        streamed = [tensor for tensor in placed if tensor.entry.recipe.windowable]
-        elements = sum((tensor.stop - tensor.start) // tensor.entry.dtype.itemsize for tensor in streamed)
+        streamed = [tensor for tensor in placed if tensor.stored.windowable]
+        elements = sum((tensor.stop - tensor.start) // tensor.stored.dtype.itemsize for tensor in streamed)
         _, threads = engines.current(elements if elements >= engines.LOAD_FROM else 0)
         self.chunks = chunks(streamed, MOST)
         self.room = most_bytes(placed, MOST)
@@ -100,12 +101,12 @@ class _Writing:
                 self.put(file, 0, memoryview(head))
                 for chunk in self.shared():
                     self.write(file, buffer, chunk)
-                    if any(isinstance(part.recipe, Draw) and part.recipe.stream for part in chunk.parts):
+                    if any(map(_draws, chunk.parts)):
                         break  # the engine is loaded, perhaps compiled: by one thread, that an interrupt stops
                 for worker in workers:
                     worker.start()
                 for tensor in placed:
-                    if not (tensor.entry.recipe.windowable or self.stopped):
+                    if not (tensor.stored.windowable or self.stopped):
                         for chunk in chunks([_computed(tensor)], MOST):
                             self.write(file, buffer, chunk)
                 for chunk in self.shared():
@@ -149,8 +150,9 @@ class _Writing:
         """Fill a chunk and write it."""
         end = 0
         for part in chunk.parts:
-            start, end = end, end + math.prod(part.window.shape) * part.dtype.itemsize
-            engines.fill(part.recipe, part.window, buffer[start:end].view(part.dtype).reshape(part.window.shape))
+            dtype, shape = part.stored.dtype, part.window.shape
+            start, end = end, end + math.prod(shape) * dtype.itemsize
+            arrays.write(part.stored.pieces, [arrays.Part(part.window, buffer[start:end].view(dtype).reshape(shape))])
         self.put(file, chunk.offset, buffer[:end].data)
 
     def put(self, file: FileIO, offset: int, data: memoryview) -> None:
@@ -165,19 +167,39 @@ class _Writing:
                 self.progress(self.written, self.size)
 
 
+def stored(resolved: Resolved) -> list[Stored]:
+    """The arrays of a resolved plan as a file has them."""
+    return [
+        Stored(array.name, array.shape, resolved.held(array)[0][1].dtype, tuple(resolved.pieces(array)))
+        for array in resolved.arrays
+    ]
+
+
+def _draws(part: Part) -> bool:
+    """Whether something in a part comes from a stream."""
+    recipes = [piece.recipe for piece in part.stored.pieces]
+    return any(isinstance(recipe, Draw) and recipe.stream is not None for recipe in recipes)
+
+
 def _computed(tensor: Placed) -> Placed:
-    """A tensor that can only be computed whole, computed: its windows are then parts of what there is."""
-    recipe = tensor.entry.recipe
-    assert isinstance(recipe, Whole)
+    """An array of which something can only be computed whole, computed: its windows are then parts of what there is."""
+    stored = tensor.stored
+    done: dict[int, Recipe] = {}
+    for piece in stored.pieces:
+        if isinstance(piece.recipe, Whole) and id(piece.recipe) not in done:
+            done[id(piece.recipe)] = _known(piece.recipe, stored)
+    pieces = tuple(dataclasses.replace(each, recipe=done.get(id(each.recipe), each.recipe)) for each in stored.pieces)
+    return dataclasses.replace(tensor, stored=dataclasses.replace(stored, pieces=pieces))
+
+
+def _known(recipe: Whole, stored: Stored) -> Whole:
     try:
         values = recipe.compute()
     except MemoryError:
         error = CheckpointError(
-            f"there is no memory for {tensor.entry.name!r}, shape {tensor.entry.shape!r}, which has to be computed "
-            f"whole, in float64. Use an initializer that draws elementwise, or a machine with more."
+            f"there is no memory for {stored.name!r}, shape {recipe.shape!r}, which has to be computed whole, in "
+            f"float64. Use an initializer that draws elementwise, or a machine with more."
         )
         error.errno = errno.ENOMEM
         raise error from None
-    return dataclasses.replace(
-        tensor, entry=dataclasses.replace(tensor.entry, recipe=dataclasses.replace(recipe, compute=lambda: values))
-    )
+    return dataclasses.replace(recipe, compute=lambda: values)

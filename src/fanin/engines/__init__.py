@@ -210,7 +210,7 @@ def _write(recipe: Recipe, window: Window, view: np.ndarray | DeviceArray) -> No
     if not view.size:
         return
     if not isinstance(recipe, Draw):
-        view[...] = round_array(recipe.compute()[window.slices], view.dtype)
+        view[...] = round_array(recipe.values(window), view.dtype)
         return
     distribution = recipe.distribution
     if isinstance(distribution, ConstantValue):

@@ -7,15 +7,12 @@ threads can share one fill. Kernels release the GIL and call nothing that holds 
 Longer than most files: kernels inline everything, and belong together to be read against `spec`.
 """
 
-import contextlib
-
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.core.caching import FunctionCache
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba import types
 from numba.extending import intrinsic
 
+from fanin.engines.compilation import compiled, inlined
 from fanin.engines.forms import AFFINE, UNIFORM
 from fanin.spec.philox import INCREMENTS, MULTIPLIERS, ROUNDS
 
@@ -30,32 +27,7 @@ _W0, _W1 = np.uint32(INCREMENTS[0]), np.uint32(INCREMENTS[1])
 _32 = np.uint64(32)
 
 
-class NoAlias(CompilerBase):  # type: ignore[misc]  # numba has no types
-    """The default pipeline, told that array arguments never overlap."""
-
-    def define_pipelines(self) -> list:  # noqa: D102 - numba's name and meaning
-        self.state.flags.noalias = True
-        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
-
-
-class Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
-    """Compiled kernels on disk. A full disk or a broken file costs a compilation, never a fill."""
-
-    def _guard_against_spurious_io_errors(self):
-        return contextlib.suppress(Exception)
-
-
-def _jit(function):  # type: ignore[no-untyped-def]  # a decorator over untyped kernels
-    dispatcher = njit(nogil=True, pipeline_class=NoAlias, boundscheck=False)(function)
-    with contextlib.suppress(RuntimeError):  # no directory can hold the cache
-        dispatcher._cache = Cache(function)
-    return dispatcher
-
-
-_inline = njit(inline="always")
-
-
-@_inline
+@inlined
 def _philox(c0, c1, c2, c3, k0, k1):
     for _ in range(ROUNDS):
         p0 = np.uint64(c0) * _M0
@@ -69,12 +41,12 @@ def _philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@_inline
+@inlined
 def _mulhi(a, b):
     return np.uint32((np.uint64(a) * np.uint64(b)) >> _32)
 
 
-@_inline
+@inlined
 def _uniform(word, origin, width):
     return np.int32(origin + np.int32(_mulhi(word, width)))
 
@@ -107,7 +79,7 @@ def _look_up(typing, pairs, e, knots, indices):
     return types.void(pairs, e, knots, indices), generate
 
 
-@_inline
+@inlined
 def _normals(words, integers, pairs, knots, distance):
     """Words to variates in units of 2**-27, through `pairs`; overwrites the words."""
     for e in range(VALUES):
@@ -129,7 +101,7 @@ def _normals(words, integers, pairs, knots, distance):
         integers[e] = np.int32((z ^ positive) - positive)
 
 
-@_inline
+@inlined
 def _transform(words, integers, pairs, form, origin, slope, least, greatest, knots, distance):
     """Words of a normal to the integers of `fanin.spec.variates`, a buffer at a time."""
     _normals(words, integers, pairs, knots, distance)
@@ -144,7 +116,7 @@ def _transform(words, integers, pairs, form, origin, slope, least, greatest, kno
             integers[e] = greatest if v > greatest else v
 
 
-@_inline
+@inlined
 def _narrow(bits, mantissa, bias, half_unit, overflow_from, overflow):
     """float32 bits to a narrow format's, to nearest even; `half_unit` turns a sum into a subnormal's steps."""
     sign = np.uint32(bits >> np.uint32(31))
@@ -171,31 +143,31 @@ _LAST_E4 = int(np.float32(464.0).view(np.uint32))
 _LAST_E5 = int(np.nextafter(np.float32(61440.0), np.float32(0.0)).view(np.uint32))
 
 
-@_inline
+@inlined
 def _bfloat16(value):
     bits = np.float32(value).view(np.uint32)
     return np.uint32(bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
 
 
-@_inline
+@inlined
 def _float16(value):
     sign, size = _narrow(np.float32(value).view(np.uint32), 10, 15, _HALF_OF, _LAST_F16, 0x7C00)
     return (sign << np.uint32(15)) | size
 
 
-@_inline
+@inlined
 def _e4m3fn(value):
     sign, size = _narrow(np.float32(value).view(np.uint32), 3, 7, _HALF_E4, _LAST_E4, 0x7F)
     return (sign << np.uint32(7)) | size
 
 
-@_inline
+@inlined
 def _e5m2(value):
     sign, size = _narrow(np.float32(value).view(np.uint32), 2, 15, _HALF_E5, _LAST_E5, 0x7C)
     return (sign << np.uint32(7)) | size
 
 
-@_inline
+@inlined
 def _store(out, at, integers, first, count, unit, code):
     """Write `count` values, integers times the unit, to contiguous elements of the output.
 
@@ -220,7 +192,7 @@ def _store(out, at, integers, first, count, unit, code):
             target[e] = _e5m2(np.float32(source[e]) * unit)
 
 
-@_jit
+@compiled
 def along(
     out, code, row_numbers, row_offsets, column, columns, begin, end,
     k0, k1, n2, n3, form, origin, slope, least, greatest, unit, knots, distance,
@@ -281,7 +253,7 @@ def along(
         left -= n
 
 
-@_jit
+@compiled
 def across(
     out, code, row_numbers, row_offsets, group_blocks, group_offsets, begin, end,
     k0, k1, n2, n3, form, origin, slope, least, greatest, unit, knots, distance,
@@ -329,7 +301,7 @@ def across(
                         _store(out, offset + row_offsets[first + g], integers, lane * BLOCKS + g, 1, unit, code)
 
 
-@_jit
+@compiled
 def variates(words, knots, distance):
     """Words to variates in units of 2**-27: the fills' own arithmetic, for checks over all words."""
     count = len(words)
@@ -347,7 +319,7 @@ def variates(words, knots, distance):
     return result
 
 
-@_jit
+@compiled
 def round_values(values, out, code):
     """float32 values to a narrow format's bits: the fills' own rounding, for checks of every edge."""
     for e in range(len(values)):

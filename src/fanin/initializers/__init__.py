@@ -2,8 +2,9 @@
 
 Drawn elementwise, with all the laws of the stream: `Zeros`, `Ones`, `Constant` (of a number),
 `Identity`, `RandomNormal`, `RandomUniform`, `TruncatedNormal`, `VarianceScaling`, `GlorotUniform`,
-`GlorotNormal`, `HeUniform`, `HeNormal`, `LecunUniform`, `LecunNormal`. Computed whole, on the host:
-`Constant` of an array, `Orthogonal`, `STFT`.
+`GlorotNormal`, `HeUniform`, `HeNormal`, `LecunUniform`, `LecunNormal`, `Scaled` (of one of these). Computed
+whole, on the host: `Constant` of an array, `Orthogonal`, `STFT`, `LogUniform`, `Arange`, `Sinusoids`, `Masked`,
+`Transformed`, `Scaled` (of one of these).
 
 The classes answer to their Keras names in lower case too: ``initializers.he_normal(seed=7)``.
 """
@@ -12,8 +13,9 @@ from typing import Any
 
 from fanin.initializers.base import Initializer
 from fanin.initializers.constants import Constant, Identity, Ones, Zeros
-from fanin.initializers.distributions import RandomNormal, RandomUniform, TruncatedNormal
+from fanin.initializers.distributions import LogUniform, RandomNormal, RandomUniform, TruncatedNormal
 from fanin.initializers.fourier import STFT
+from fanin.initializers.masks import Masked
 from fanin.initializers.orthonormal import Orthogonal
 from fanin.initializers.registry import ALIASES, KERAS_NAMES, Alias, deserialize, get, serialize
 from fanin.initializers.scaling import (
@@ -25,11 +27,15 @@ from fanin.initializers.scaling import (
     LecunUniform,
     VarianceScaling,
 )
+from fanin.initializers.sequences import Arange, Sinusoids
+from fanin.initializers.transforms import Transformed
+from fanin.initializers.wrappers import Scaled
 
 __all__ = [
     "ALIASES",
     "STFT",
     "Alias",
+    "Arange",
     "Constant",
     "GlorotNormal",
     "GlorotUniform",
@@ -39,10 +45,15 @@ __all__ = [
     "Initializer",
     "LecunNormal",
     "LecunUniform",
+    "LogUniform",
+    "Masked",
     "Ones",
     "Orthogonal",
     "RandomNormal",
     "RandomUniform",
+    "Scaled",
+    "Sinusoids",
+    "Transformed",
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",

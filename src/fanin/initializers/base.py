@@ -9,13 +9,13 @@ from typing import Any, Self, SupportsIndex, TypeVar
 
 import numpy as np
 
-from fanin import engines
-from fanin.errors import ArgumentError, FaninError, SeedError
+from fanin import dtypes, engines
+from fanin.errors import ArgumentError, DTypeError, FaninError, SeedError
 from fanin.initializers import outputs
 from fanin.initializers.custom import check_name, custom_recipe, unseeded
 from fanin.initializers.shardings import placement
 from fanin.layouts import ARRAY_ORDER, Layout, Shape, as_layout
-from fanin.recipe import ConstantValue, Distribution, Draw, Recipe, Stream, Window, check_seed, check_shape
+from fanin.recipe import ConstantValue, Distribution, Draw, Recipe, Stream, Whole, Window, check_seed, check_shape
 
 __all__ = ["Initializer", "RandomInitializer", "Seed", "SubclassError", "construct", "draw", "real"]
 
@@ -52,9 +52,9 @@ class Initializer:
 
     Arguments that initializers share:
         seed: an integer from 0 to 2**64 - 1; every call of one shape and name then returns the same
-            values. None draws a fresh seed at each call, or from the plan that is calling.
-            Differs from Keras 3, where None is drawn once, at construction, and from Keras 2.3,
-            where an integer advances at each call.
+            values. None draws a fresh seed at each call, or from the plan that is calling, or from Keras'
+            stream while `fanin.keras` is installed. Differs from Keras 3, where None is drawn once, at
+            construction, and from Keras 2.3, where an integer advances at each call.
         scalars (mean, gain, ...): Python or NumPy numbers, or tensors of rank 0.
 
     Raises:
@@ -152,9 +152,10 @@ class Initializer:
         whole = _shape(shape)
         name = "" if name is None else check_name(name)
         seed = None if seed is None else check_seed(seed)
+        chosen = ARRAY_ORDER if layout is None else as_layout(layout)
         if self._is_custom():
-            return custom_recipe(self, whole, name, seed)
-        return self._recipe(whole, ARRAY_ORDER if layout is None else as_layout(layout), name, seed)
+            return custom_recipe(self, whole, name, seed, chosen.member)
+        return self._recipe(whole, chosen, name, seed)
 
     def _recipe(self, shape: Shape, layout: Layout, name: str, seed: int | None) -> Recipe:
         raise SubclassError(
@@ -165,6 +166,15 @@ class Initializer:
     def _needs_roles(self) -> str:
         """Say what is read off the roles of the axes, which a plan therefore has to know; nothing mostly."""
         return ""
+
+    def _check_computed(self, recipe: Whole, layout: Layout, dtype: np.dtype) -> None:
+        """Refuse what a fill with a recipe that is computed would refuse, as far as that can be told before.
+
+        Raises:
+            DTypeError: the dtype cannot hold the values.
+        """
+        if dtype.name not in dtypes.FLOATS and not self._is_custom():
+            raise DTypeError(f"{dtype.name} cannot hold the values of {self!r}; it takes constants only.")
 
     def _is_custom(self) -> bool:
         """Whether a subclass says what the values are by its own ``__call__``."""
@@ -212,10 +222,14 @@ class Initializer:
     def __hash__(self) -> int:
         return hash((type(self), repr(self.get_config()))) if self._is_described() else object.__hash__(self)
 
+    def _shown(self) -> dict[str, Any]:
+        """The arguments, as `repr` shows them."""
+        return self.get_config()
+
     def __repr__(self) -> str:
         if not self._is_described():
             return object.__repr__(self)
-        config = self.get_config()
+        config = self._shown()
         arguments = []
         for parameter in inspect.signature(type(self)).parameters.values():
             if parameter.name in config and repr(config[parameter.name]) != repr(parameter.default):

@@ -1,10 +1,12 @@
 """Initializers that draw nothing: zeros, ones, any constant, and the identity matrix."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
+from fanin.engines.rounding import round_array
 from fanin.errors import ShapeError
 from fanin.initializers.arrays import array, unpacked
 from fanin.initializers.base import Initializer, constant, real, scalar
@@ -88,6 +90,9 @@ class Constant(Initializer):
             ) from None
         return Whole(lambda: broadcast, shape, windowable=True)
 
+    def _check_computed(self, recipe: Whole, layout: Layout, dtype: np.dtype) -> None:
+        round_array(np.asarray(self.value), dtype)
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this initializer; an array as nested lists."""
         return {"value": self.value.tolist() if isinstance(self.value, np.ndarray) else self.value}
@@ -126,7 +131,7 @@ class Identity(Initializer):
         if len(shape) != 2:
             raise ShapeError(f"Identity makes matrices, of rank 2; the shape {shape!r} has rank {len(shape)}.")
         layout.coordinates(shape)
-        return Draw(Diagonal(self.gain), shape, layout)
+        return Draw(Diagonal(self.gain), shape, replace(layout, member=0) if layout.member else layout)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this initializer."""

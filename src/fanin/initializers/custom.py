@@ -15,7 +15,16 @@ from fanin.errors import ArgumentError, LogicalNameError, ShapeError
 from fanin.layouts import Shape
 from fanin.recipe import Whole, check_seed
 
-__all__ = ["check_name", "custom_recipe", "drawing", "unseeded"]
+__all__ = ["check_name", "custom_recipe", "drawing", "entropy", "unseeded"]
+
+
+def entropy() -> int:
+    """Return a seed that comes from nowhere."""
+    return secrets.randbits(64)
+
+
+# Where seeds come from outside every `drawing`. While `fanin.keras` is installed it is Keras' own stream.
+fresh: Callable[[], int] = entropy
 
 
 @dataclass(slots=True)
@@ -72,21 +81,23 @@ def unseeded(name: str) -> tuple[str, int]:
     """Return the stream's name and seed of a draw that was given no seed."""
     active = _active.get()
     if active is None:
-        return name, secrets.randbits(64)
+        return name, fresh()
     return f"{active.name}\\#{next(active.calls)}", active.seed
 
 
-def custom_recipe(function: Callable[..., Any], shape: Shape, name: str, seed: int | None) -> Whole:
-    """Return the recipe of an array that ``function(shape, dtype="float32")`` makes.
+def custom_recipe(function: Callable[..., Any], shape: Shape, name: str, seed: int | None, member: int = 0) -> Whole:
+    r"""Return the recipe of an array that ``function(shape, dtype="float32")`` makes.
 
     What the function draws without a seed, by `fanin.backend` or `fanin.initializers`, comes from
-    the name and the seed. A float64 that it returns is rounded to float32, as every value is.
+    the name and the seed; of member k of an ensemble, from 1, the name is ``name\#member\k``, since the
+    function sees no batch axis. A float64 that it returns is rounded to float32, as every value is.
 
     Raises:
         ArgumentError: the function returns no array of finite numbers (when the recipe is computed).
         ShapeError: it returns another shape.
     """
-    seed = secrets.randbits(64) if seed is None else seed
+    seed = fresh() if seed is None else seed
+    name = f"{name}\\#member\\{member}" if member else name
 
     def compute() -> np.ndarray:
         with drawing(name, seed):

@@ -3,9 +3,14 @@
 import functools
 from typing import Any
 
+import numpy as np
+
+from fanin.errors import ArgumentError
 from fanin.initializers.base import RandomInitializer, Seed, real, scalar
+from fanin.initializers.elementary import exp, log
+from fanin.initializers.elementwise import each, mapped
 from fanin.layouts import Layout, Shape
-from fanin.recipe import Distribution, Normal, UniformInterval
+from fanin.recipe import Distribution, Normal, Recipe, UniformInterval
 
 # Remembered, so that a repeated call finds its recipe by identity.
 normal = functools.lru_cache(maxsize=1024)(Normal)
@@ -122,3 +127,56 @@ class TruncatedNormal(RandomInitializer):
         """Return the arguments that make this initializer; the bounds only where they are not Keras'."""
         bounds = {} if (self.lower, self.upper) == (-2.0, 2.0) else {"lower": self.lower, "upper": self.upper}
         return {"mean": self.mean, "stddev": self.stddev, **super().get_config(), **bounds}
+
+
+class LogUniform(RandomInitializer):
+    """Numbers whose logarithm is uniform: as many between 0.001 and 0.01 as between 0.01 and 0.1.
+
+    ``w = minval (maxval / minval) ** u`` with u the uniform of [0, 1) that `RandomUniform(0, 1)` draws.
+
+    Args:
+        minval: the lower end, from 2**-126.
+        maxval: the upper end, a float32 at least as large.
+        seed: see `Initializer`.
+
+    Raises:
+        ArgumentError: the ends are none of these.
+
+    Returns (from a call): values in the closed interval [minval, maxval], whose ends are rounded to float32.
+
+    Exactness: computed from u in float64, by ``+ - * /`` alone, and rounded once to float32, which is the value: the
+        same bits on every machine. A window costs only the window.
+
+    >>> from fanin import initializers
+    >>> w = initializers.LogUniform(0.001, 0.1, seed=7)((512, 512))
+    >>> print(f"{w.min():.4f} {w.max():.4f} {(w < 0.01).mean():.2f}")
+    0.0010 0.1000 0.50
+    """
+
+    def __init__(self, minval: float, maxval: float, seed: Seed = None) -> None:
+        self.minval = real(self, "minval", minval)
+        self.maxval = real(self, "maxval", maxval)
+        with np.errstate(over="ignore"):
+            self._ends = np.float32(self.minval), np.float32(self.maxval)
+        if not 2.0**-126 <= self.minval <= self.maxval or np.isinf(self._ends[1]):
+            raise ArgumentError(
+                f"LogUniform: give 2**-126 (about 1.2e-38) <= minval <= maxval, both float32, not minval={minval!r}, "
+                f"maxval={maxval!r}."
+            )
+        super().__init__(seed)
+
+    def _distribution(self, shape: Shape, layout: Layout) -> Distribution:
+        return uniform(0.0, 1.0)
+
+    def _recipe(self, shape: Shape, layout: Layout, name: str, seed: int | None) -> Recipe:
+        low, high = self._ends
+        ratio = log(np.array(self.maxval / self.minval))
+
+        def grown(u: np.ndarray) -> np.ndarray:
+            return np.clip(self.minval * exp(u * ratio), low, high)
+
+        return mapped(super()._recipe(shape, layout, name, seed), lambda u, window: each(grown, u))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this initializer."""
+        return {"minval": self.minval, "maxval": self.maxval, **super().get_config()}

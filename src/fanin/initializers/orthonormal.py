@@ -1,5 +1,6 @@
 """The orthogonal initializer: a matrix drawn uniformly from those with orthonormal rows or columns."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -15,6 +16,13 @@ from fanin.spec import FORMATS
 from fanin.spec.grids import LEAST_SCALE
 
 _STANDARD = Normal(0.0, 1.0)
+
+PARTS = ("real", "imag")
+
+
+def part_name(name: str, part: str) -> str:
+    """The logical name of one part of a complex tensor: ``fc.kernel.real``."""
+    return f"{name}.{part}" if name else part
 
 
 class Orthogonal(RandomInitializer):
@@ -70,8 +78,19 @@ class Orthogonal(RandomInitializer):
         return {"gain": self.gain, **super().get_config()}
 
 
-def orthogonal_recipe(gain: float, shape: Shape, layout: Layout, stream: Stream) -> Whole:
-    """Make the recipe of an orthogonal matrix: see `Orthogonal`."""
+def orthogonal_recipe(gain: float, shape: Shape, layout: Layout, stream: Stream, part: str = "") -> Whole:
+    """Make the recipe of an orthogonal matrix, see `Orthogonal`, or of one part of a unitary one.
+
+    A unitary matrix is the same of a complex Gaussian matrix, whose parts have the streams
+    ``<name>.real`` and ``<name>.imag``; phases take the place of signs.
+
+    Args:
+        gain: to multiply by.
+        shape: of the array.
+        layout: which axes are rows and columns.
+        stream: of the matrix.
+        part: "real" or "imag", of a unitary matrix; nothing for an orthogonal one.
+    """
     groups = layout.canonical_axes(shape)
     axes = layout.axes(shape)
     batch = sum(axis.role == "b" for axis in axes)
@@ -84,17 +103,21 @@ def orthogonal_recipe(gain: float, shape: Shape, layout: Layout, stream: Stream)
     rows, columns = math.prod(lengths[batch:-1]), lengths[-1]
     tall = (*lengths[:batch], max(rows, columns), min(rows, columns))
     stream.words()
-    ARRAY_ORDER.coordinates(tall)
-    gaussian = Draw(_STANDARD, tall, ARRAY_ORDER, stream)
+    order = dataclasses.replace(ARRAY_ORDER, member=layout.member)
+    order.coordinates(tall)
+    streams = [dataclasses.replace(stream, name=part_name(stream.name, each)) for each in PARTS] if part else [stream]
+    gaussian = [Draw(_STANDARD, tall, order, each) for each in streams]
 
     def compute() -> np.ndarray:
-        matrix = np.empty(tall)
-        engines.fill(gaussian, Window.whole(tall), matrix)
+        matrix = np.empty(tall, complex if part else float)
+        for draw, each in zip(gaussian, PARTS, strict=False):
+            engines.fill(draw, Window.whole(tall), getattr(matrix, each))
         q = _orthonormal(matrix, gain)
+        q = getattr(q, part) if part else q
         if rows < columns:
             q = q.swapaxes(-1, -2)
-        order = [a for group in groups for a in group]
-        array = q.astype(np.float32).reshape([shape[a] for a in order]).transpose(np.argsort(order))
+        canonical = [a for group in groups for a in group]
+        array = q.astype(np.float32).reshape([shape[a] for a in canonical]).transpose(np.argsort(canonical))
         return array[tuple(slice(None, None, -1 if axis.flip else 1) for axis in axes)]
 
     return Whole(compute, shape)
@@ -106,5 +129,8 @@ def _orthonormal(matrix: np.ndarray, gain: float) -> np.ndarray:
         return matrix
     q, r = np.linalg.qr(matrix)
     diagonal = np.diagonal(r, axis1=-2, axis2=-1)
-    q *= np.where(diagonal < 0, -gain, gain)[..., None, :]
+    if np.iscomplexobj(diagonal):
+        q *= gain * (diagonal / np.where(diagonal == 0, 1, abs(diagonal)))[..., None, :]
+    else:
+        q *= np.where(diagonal < 0, -gain, gain)[..., None, :]
     return q

@@ -5,16 +5,16 @@ A name is found in any case and with or without underscores.
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fanin.errors import ArgumentError, SeedError, UnknownInitializerError
-from fanin.expressions import Number, parse_call
+from fanin.expressions import FUNCTIONS, Argument, Call, Number, parse_call
 from fanin.initializers.base import Initializer, construct
 from fanin.initializers.constants import Constant, Identity, Ones, Zeros
-from fanin.initializers.distributions import RandomNormal, RandomUniform, TruncatedNormal
+from fanin.initializers.distributions import LogUniform, RandomNormal, RandomUniform, TruncatedNormal
 from fanin.initializers.fourier import STFT
 from fanin.initializers.orthonormal import Orthogonal
 from fanin.initializers.scaling import (
@@ -26,8 +26,11 @@ from fanin.initializers.scaling import (
     LecunUniform,
     VarianceScaling,
 )
+from fanin.initializers.sequences import Arange, Sinusoids
 
-__all__ = ["ALIASES", "KERAS_NAMES", "Alias", "deserialize", "get", "serialize"]
+__all__ = ["ALIASES", "KERAS_NAMES", "Alias", "deserialize", "get", "named", "serialize"]
+
+C = TypeVar("C", bound=type[Initializer])
 
 
 class Alias(NamedTuple):
@@ -75,13 +78,16 @@ ALIASES: dict[str, Alias] = {
     "truncated_normal": Alias(TruncatedNormal, note="deviation 0.05, as in Keras; 0.01 in JAX"),
     **{f"{name}_v2": Alias(cls) for name, cls in KERAS_NAMES.items()},  # tf.keras
     **{f"{name}_initializer": Alias(cls) for name, cls in KERAS_NAMES.items()},  # TensorFlow; some in Keras 3
+    "arange": Alias(Arange),
     "assign": Alias(Constant),  # Paddle
     "eye": Alias(Identity),
     "kaiming_normal": Alias(HeNormal, note="truncated at 2 deviations, as in Keras and JAX; not so in torch"),
     "kaiming_uniform": Alias(HeUniform, note="gain sqrt(2), as in Keras and JAX; a torch layer's default is another"),
+    "log_uniform": Alias(LogUniform),
     "msra_prelu": Alias(  # MXNet: slope 0.25
         VarianceScaling, {"scale": 2 / (1 + 0.25**2), "mode": "fan_avg", "distribution": "untruncated_normal"}
     ),
+    "sinusoids": Alias(Sinusoids),
     "trunc_normal": Alias(TruncatedNormal, note="bounds in deviations, as in Keras and JAX; absolute in torch"),
     "xavier_normal": Alias(GlorotNormal, note="truncated at 2 deviations, as in Keras and JAX; not so in torch"),
     "xavier_uniform": Alias(GlorotUniform),
@@ -117,8 +123,23 @@ _TORCH_NAMES = ("constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "nor
                 "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_")  # fmt: skip
 
 
-def find(name: str) -> Alias:
+def named(name: str) -> Callable[[C], C]:
+    """Enter a class into the table, one of those that read other initializers by it."""
+
+    def enter(cls: C) -> C:
+        ALIASES[name] = _BY_PLAIN_NAME[_plain(name)] = Alias(cls)
+        _SUGGESTED[_plain(name)] = name
+        return cls
+
+    return enter
+
+
+def find(name: str, others: Iterable[str] = ()) -> Alias:
     """Return what a name stands for.
+
+    Args:
+        name: to look up.
+        others: further names that may have been meant.
 
     Raises:
         UnknownInitializerError: nothing; the message has the nearest names.
@@ -134,10 +155,11 @@ def find(name: str) -> Alias:
                 f"{function}. The initializer is called {name.rstrip('_')!r}, and has Keras' meaning."
             )
         return _BY_PLAIN_NAME[plain]
-    near = [_SUGGESTED[match] for match in difflib.get_close_matches(plain, _SUGGESTED, n=3)]
+    suggested = {**_SUGGESTED, **{other: other for other in others}}
+    near = [suggested[match] for match in difflib.get_close_matches(plain, suggested, n=3)]
     if near:
         raise UnknownInitializerError(f"no initializer is called {name!r}; did you mean {' or '.join(near)}?")
-    classes = sorted({cls.__name__ for cls in KERAS_NAMES.values()})
+    classes = sorted({alias.initializer.__name__ for alias in ALIASES.values()})
     raise UnknownInitializerError(f"no initializer is called {name!r}; there are {', '.join(classes)}.")
 
 
@@ -147,8 +169,8 @@ def get(identifier: Any, quantities: Mapping[str, Number] | None = None) -> Call
     Args:
         identifier: an initializer or any other callable, returned as it is; a class, which is
             instantiated; a name of any library, ``"he_normal"``; a name with arguments,
-            ``"he_normal(seed=1)"``; a configuration (see `deserialize`); an array, which makes a
-            `Constant`; or None, which is returned.
+            ``"he_normal(seed=1)"``, which may be such calls themselves, ``"scaled(he_normal(), 0.5)"``; a
+            configuration (see `deserialize`); an array, which makes a `Constant`; or None, which is returned.
         quantities: names that the arguments in a text may use, such as ``{"n_layer": 12}``.
 
     Raises:
@@ -188,12 +210,24 @@ def _from_text(text: str, quantities: Mapping[str, Number] | None) -> Initialize
     if "(" not in text:
         alias = find(text.strip())
         return construct(alias.initializer, (), alias.defaults)
-    name, args, kwargs = parse_call(text, quantities)
-    alias = find(name)
+    call = parse_call(text, quantities)
+    alias = find(call.name)
     try:
-        return construct(alias.initializer, args, {**alias.defaults, **kwargs})
+        return _made(alias, call)
     except (ArgumentError, SeedError) as error:
         raise type(error)(f"{text!r}: {error}") from None
+
+
+def _made(alias: Alias, call: Call) -> Initializer:
+    """The initializer of a call, those in its arguments made first."""
+
+    def read(argument: Argument) -> object:
+        return _made(find(argument.name, FUNCTIONS), argument) if isinstance(argument, Call) else argument
+
+    args = [read(argument) for argument in call.args]
+    return construct(
+        alias.initializer, args, {**alias.defaults, **{key: read(value) for key, value in call.kwargs.items()}}
+    )
 
 
 def serialize(initializer: Any) -> dict[str, Any] | None:

@@ -31,6 +31,8 @@ from fanin.jax.initializers import (
     xavier_uniform,
     zeros,
 )
+from fanin.jax.sharded import init_sharded
+from fanin.jax.variables import shapes
 
 __all__ = [
     "Initializer",
@@ -40,6 +42,7 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "init_sharded",
     "kaiming_normal",
     "kaiming_uniform",
     "lecun_normal",
@@ -47,6 +50,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "shapes",
     "truncated_normal",
     "uniform",
     "variance_scaling",

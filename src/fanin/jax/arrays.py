@@ -7,26 +7,21 @@ from typing import Any
 import jax
 import numpy as np
 from jax import lax
-from jax.sharding import NamedSharding, PartitionSpec, Sharding
+from jax.sharding import Sharding
 
 from fanin import engines
 from fanin.engines.jax import draw_window
 from fanin.engines.rounding import round_array, round_constant
-from fanin.errors import ArgumentError, ShapeError
-from fanin.jax.keys import Words, is_traced, stream_of, traced_words
+from fanin.errors import ShapeError
+from fanin.jax.keys import Words, stream_of, traced_words
 from fanin.layouts import Layout, Shape
+from fanin.models.jax import in_trace, is_traced, of_recipe, read
 from fanin.recipe import ConstantValue, Diagonal, Distribution, Draw, Recipe, Stream, Whole, Window
 
-__all__ = ["ArgumentTypeError", "Request", "make"]
-
-ALIGNMENT = 64  # bytes: memory of the host that is so aligned becomes an array of JAX without a copy
+__all__ = ["Request", "broadcast", "make"]
 
 # What is wanted: a distribution, or whatever needs the whole, of a stream.
 Request = Distribution | Callable[[Stream], Whole]
-
-
-class ArgumentTypeError(ArgumentError, TypeError):
-    """An argument is of a type that cannot be used, also in the sense of JAX."""
 
 
 def make(
@@ -45,25 +40,11 @@ def make(
     """
     recipe = _recipe(request, words, name, shape, layout)
     recipe.check_dtype(dtype)
-    if any(map(is_traced, words)) or _in_trace():
-        sharding = None if out_sharding is None else _sharding(out_sharding, shape, traced=True)
+    if any(map(is_traced, words)) or in_trace():
+        sharding = None if out_sharding is None else read(out_sharding, shape, "out_sharding", traced=True)
         return _placed(functools.partial(_traced, request, recipe, name, dtype), words, sharding)
-    sharding = None if out_sharding is None else _sharding(out_sharding, shape, traced=False)
-    if sharding is not None:
-        if isinstance(recipe, Whole):  # once, and not for each device
-            recipe = Whole(functools.cache(recipe.compute), shape)
-        sharded: jax.Array
-        if all(str(device.platform) == "cpu" for device in _devices(sharding)):
-            sharded = jax.make_array_from_callback(
-                shape, sharding, lambda index: _on_host(recipe, Window.of(shape, index), dtype)
-            )
-        else:
-            draw = functools.partial(_traced, request, recipe, name, dtype)
-            sharded = jax.jit(draw, out_shardings=sharding)(_uint32(words))
-        return sharded
-    if _default_platform() == "cpu" and engines.current(1)[0] != "jax":
-        return jax.device_put(_on_host(recipe, Window.whole(shape), dtype))  # type: ignore[no-any-return]  # a callback, of which it knows nothing
-    return _traced(request, recipe, name, dtype, words)
+    sharding = None if out_sharding is None else read(out_sharding, shape, "out_sharding")
+    return of_recipe(recipe, dtype, sharding)
 
 
 def _recipe(request: Request, words: Words, name: str, shape: Shape, layout: Layout) -> Recipe:
@@ -73,22 +54,6 @@ def _recipe(request: Request, words: Words, name: str, shape: Shape, layout: Lay
         return request(stream)
     layout.coordinates(shape)
     return Draw(request, shape, layout, stream)
-
-
-def _in_trace() -> bool:
-    """Whether operations are recorded now, even those on known values."""
-    return is_traced(lax.neg(np.int32(0)))
-
-
-def _default_platform() -> str:
-    device: Any = getattr(jax.config, "jax_default_device", None)
-    if device is None:
-        return str(jax.default_backend())
-    return device if isinstance(device, str) else str(device.platform)
-
-
-def _devices(sharding: Sharding) -> Any:
-    return sharding.device_set
 
 
 def _uint32(words: Words) -> Words:
@@ -125,41 +90,6 @@ def _called_back(
     return result
 
 
-def _on_host(recipe: Recipe, window: Window, dtype: np.dtype) -> np.ndarray:
-    """A window in memory that JAX takes as it is."""
-    view = _aligned(window.shape, dtype)
-    engines.fill(recipe, window, view)
-    return view
-
-
-def _aligned(shape: Shape, dtype: np.dtype) -> np.ndarray:
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def _sharding(given: Any, shape: Shape, *, traced: bool) -> Sharding:
-    """Read what was given as ``out_sharding``, and see that it fits."""
-    if isinstance(given, PartitionSpec):
-        mesh: Any = jax.sharding.get_abstract_mesh() if traced else jax.sharding.get_mesh()
-        if mesh.empty:
-            raise ArgumentError(
-                f"out_sharding={given!r} needs a mesh: give jax.sharding.NamedSharding(mesh, {given!r}), or enter one "
-                f"by jax.set_mesh(mesh)."
-            )
-        given = NamedSharding(mesh, given)
-    if not isinstance(given, Sharding):
-        raise ArgumentTypeError(
-            f"out_sharding must be a jax.sharding.Sharding, a PartitionSpec or None, not {given!r}."
-        )
-    try:
-        given.shard_shape(shape)
-    except ValueError as error:
-        raise ShapeError(f"out_sharding {given!r} does not fit the shape {shape!r}: {error}") from None
-    return given
-
-
 def _placed(draw: Callable[[Words], jax.Array], words: Words, sharding: Sharding | None) -> jax.Array:
     """Draw inside a program, as the shards that are wanted."""
     if sharding is None:
@@ -185,5 +115,5 @@ def broadcast(value: np.ndarray, shape: Shape, dtype: np.dtype, out_sharding: An
     if out_sharding is None:
         return result
     traced = is_traced(result)
-    sharding = _sharding(out_sharding, shape, traced=traced)
+    sharding = read(out_sharding, shape, "out_sharding", traced=traced)
     return _placed(lambda _: result, (), sharding) if traced else jax.device_put(result, sharding)

@@ -5,21 +5,22 @@ What they share is said at `Initializer`. This file is long because it is one li
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, SupportsIndex
 
 import jax
 import numpy as np
+from jax import lax
 
 from fanin import initializers
 from fanin.dtypes import resolve
-from fanin.errors import ArgumentError, LayoutError, ShapeError
+from fanin.errors import ArgumentError, DTypeError, LayoutError, ShapeError
 from fanin.initializers.base import real, scalar
 from fanin.initializers.custom import check_name
 from fanin.initializers.distributions import normal as normal_distribution
 from fanin.initializers.distributions import uniform as uniform_distribution
-from fanin.initializers.orthonormal import orthogonal_recipe
+from fanin.initializers.orthonormal import orthogonal_recipe, part_name
 from fanin.initializers.scaling import count, of_variance
 from fanin.jax.arrays import Request, broadcast, make
 from fanin.jax.keys import words_of
@@ -57,6 +58,10 @@ class Initializer:
     Returns (from a call): a `jax.Array`. Inside a trace its values are computed by the program, and only
         there; outside of one, for a CPU, by the engines of the host, without a copy.
 
+        Of a complex dtype, where JAX's initializer has one, the parts are independent tensors, called
+        ``<name>.real`` and ``<name>.imag``, each of half the variance: JAX cuts the modulus, this
+        each part. `orthogonal` is unitary then.
+
     Raises:
         SeedError: the key is none; where its type is wrong, a `TypeError` as well.
         ShapeError, DTypeError, LayoutError, LogicalNameError, ArgumentError: the call cannot be met.
@@ -79,17 +84,31 @@ class Initializer:
         checked = check_shape(shape)
         chosen = ARRAY_ORDER if layout is None else as_layout(layout)
         words = words_of(key) if self._draws else (0, 0)
-        request = self._request(checked, chosen)
         called = "" if name is None else check_name(name)
-        return make(request, words, called, checked, chosen, self._dtype(dtype), out_sharding)
+        wanted = self._dtype(dtype)
+        if wanted.kind == "c":
+            half = np.dtype(f"f{wanted.itemsize // 2}")
+            halves = [
+                make(part._request(checked, chosen), words, own, checked, chosen, half, out_sharding)
+                for part, own in zip(self._parts(), self._part_names(called), strict=True)
+            ]
+            return lax.complex(*halves)
+        return make(self._request(checked, chosen), words, called, checked, chosen, wanted, out_sharding)
 
     _draws = True
 
     def _dtype(self, dtype: Any) -> np.dtype:
         """The dtype that JAX would take for this one: without x64, float32 for float64."""
         dtype = getattr(self, "dtype", None) if dtype is None else dtype
-        wanted = np.dtype(float) if dtype is None else resolve(dtype)
+        wanted = np.dtype(float) if dtype is None else _resolve(dtype)
         return np.dtype(jax.dtypes.canonicalize_dtype(wanted))
+
+    def _parts(self) -> "tuple[Initializer, Initializer]":
+        """The initializers of the real and of the imaginary part."""
+        raise DTypeError(f"{type(self).__name__} has no complex values, as in JAX; give a floating-point dtype.")
+
+    def _part_names(self, name: str) -> tuple[str, str]:
+        return part_name(name, "real"), part_name(name, "imag")
 
     def _request(self, shape: Shape, layout: Layout) -> Request:
         raise NotImplementedError
@@ -99,7 +118,16 @@ class Initializer:
         for field, value in values.items():
             object.__setattr__(self, field, value)
         dtype = getattr(self, "dtype", None)
-        object.__setattr__(self, "dtype", None if dtype is None else resolve(dtype))
+        object.__setattr__(self, "dtype", None if dtype is None else _resolve(dtype))
+
+
+def _resolve(dtype: Any) -> np.dtype:
+    """A dtype of fanin's, or a complex one."""
+    try:
+        read = np.dtype(dtype)
+    except TypeError:
+        return resolve(dtype)
+    return read if read in (np.complex64, np.complex128) else resolve(dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +145,10 @@ class constant(Initializer):  # noqa: N801 - reads as the function that JAX has
     _draws = False
 
     def __post_init__(self) -> None:
-        self._set(value=initializers.Constant(self.value).value)
+        if not np.iscomplexobj(self.value):
+            self._set(value=initializers.Constant(self.value).value)
+        else:
+            self._set(value=complex(self.value) if np.ndim(self.value) == 0 else np.asarray(self.value))
         if isinstance(self.value, np.ndarray):
             self._set(value=self.value.copy())
             self.value.flags.writeable = False
@@ -145,12 +176,21 @@ class constant(Initializer):  # noqa: N801 - reads as the function that JAX has
         layout: Layout | str | None = None,
     ) -> jax.Array:
         """Return the initial values; the key is ignored."""
+        wanted = self._dtype(dtype)
+        if np.iscomplexobj(self.value) and wanted.kind != "c":
+            raise DTypeError(f"{self!r} is complex, which {wanted.name} cannot hold; give complex64.")
+        if isinstance(self.value, np.ndarray) and wanted.kind == "c":
+            halves = [part(key, shape, f"f{wanted.itemsize // 2}", out_sharding) for part in self._parts()]
+            return lax.complex(*halves)
         if isinstance(self.value, np.ndarray):
-            return broadcast(self.value, check_shape(shape), self._dtype(dtype), out_sharding)
+            return broadcast(self.value, check_shape(shape), wanted, out_sharding)
         return super().__call__(key, shape, dtype, out_sharding, name=name, layout=layout)
 
     def _request(self, shape: Shape, layout: Layout) -> Request:
         return ConstantValue(self.value)
+
+    def _parts(self) -> tuple[Initializer, Initializer]:
+        return constant(np.real(self.value)), constant(np.imag(self.value))
 
 
 zeros = constant(0)
@@ -195,6 +235,10 @@ class normal(Initializer):  # noqa: N801
 
     def _request(self, shape: Shape, layout: Layout) -> Request:
         return normal_distribution(0.0, self.stddev)
+
+    def _parts(self) -> tuple[Initializer, Initializer]:
+        half = replace(self, stddev=self.stddev / math.sqrt(2))
+        return half, half
 
 
 @dataclass(frozen=True)
@@ -270,6 +314,10 @@ class variance_scaling(Initializer):  # noqa: N801
         fan_in, fan_out = self._fans(shape, layout)
         n = count(self.mode, fan_in, fan_out) or 1.0  # 0 only where there is nothing to draw
         return of_variance(self.scale / n, DISTRIBUTIONS[self.distribution])
+
+    def _parts(self) -> tuple[Initializer, Initializer]:
+        half = replace(self, scale=self.scale / 2)
+        return half, half
 
     def _fans(self, shape: Shape, layout: Layout) -> tuple[float, float]:
         if layout.stated:
@@ -374,12 +422,32 @@ class orthogonal(Initializer):  # noqa: N801
         self._set(scale=initializers.Orthogonal(self.scale).gain, column_axis=_axis(self, self.column_axis))
 
     def _request(self, shape: Shape, layout: Layout) -> Request:
+        return self._whole(shape, layout)
+
+    def _parts(self) -> tuple[Initializer, Initializer]:
+        return _Unitary(self, "real"), _Unitary(self, "imag")
+
+    def _part_names(self, name: str) -> tuple[str, str]:
+        return name, name
+
+    def _whole(self, shape: Shape, layout: Layout, part: str = "") -> Request:
         if len(shape) < 2:
             raise ShapeError(f"orthogonal needs two axes or more, for rows and columns; the shape is {shape!r}.")
         chosen = layout if layout.stated else _columns(shape, self.column_axis)
         gain = self.scale
         orthogonal_recipe(gain, shape, chosen, Stream("", 0))
-        return lambda stream: orthogonal_recipe(gain, shape, chosen, stream)
+        return lambda stream: orthogonal_recipe(gain, shape, chosen, stream, part)
+
+
+@dataclass(frozen=True)
+class _Unitary(Initializer):
+    """One part of a unitary matrix."""
+
+    of: "orthogonal | delta_orthogonal"
+    part: str
+
+    def _request(self, shape: Shape, layout: Layout) -> Request:
+        return self.of._whole(shape, layout, self.part)
 
 
 @dataclass(frozen=True)
@@ -402,6 +470,15 @@ class delta_orthogonal(Initializer):  # noqa: N801
         self._set(scale=initializers.Orthogonal(self.scale).gain, column_axis=_axis(self, self.column_axis))
 
     def _request(self, shape: Shape, layout: Layout) -> Request:
+        return self._whole(shape, layout)
+
+    def _parts(self) -> tuple[Initializer, Initializer]:
+        return _Unitary(self, "real"), _Unitary(self, "imag")
+
+    def _part_names(self, name: str) -> tuple[str, str]:
+        return name, name
+
+    def _whole(self, shape: Shape, layout: Layout, part: str = "") -> Request:
         if layout.stated:
             raise LayoutError(f"delta_orthogonal takes kernels (*window, in, out), and no layout {layout.text!r}.")
         if len(shape) not in (3, 4, 5) or shape[-1] < shape[-2]:
@@ -414,7 +491,7 @@ class delta_orthogonal(Initializer):  # noqa: N801
         centre = tuple((length - 1) // 2 for length in shape[:-2])
 
         def of(stream: Stream) -> Whole:
-            matrix = orthogonal_recipe(gain, square, columns, stream)
+            matrix = orthogonal_recipe(gain, square, columns, stream, part)
 
             def compute() -> np.ndarray:
                 array = np.zeros(shape, np.float32)

@@ -6,11 +6,12 @@ import jax
 import numpy as np
 
 from fanin.errors import SeedError
+from fanin.models.jax import is_traced
 from fanin.recipe import Stream, check_seed
 from fanin.spec import identity
 from fanin.spec.philox import MASK
 
-__all__ = ["KeyTypeError", "is_traced", "stream_of", "traced_words", "words_of"]
+__all__ = ["KeyTypeError", "stream_of", "traced_words", "words_of"]
 
 Words = tuple[Any, ...]  # two or four: integers, or uint32 scalars where they are traced
 
@@ -53,11 +54,6 @@ def _no_key(key: Any, what: str) -> KeyTypeError:
     return KeyTypeError(
         f"key is{shown} {what}. Give jax.random.key(7), one of its splits, raw uint32 words, or a seed such as 7."
     )
-
-
-def is_traced(value: Any) -> bool:
-    """Whether JAX has yet to learn what this is."""
-    return isinstance(value, jax.core.Tracer)
 
 
 def stream_of(name: str, words: Words) -> Stream:

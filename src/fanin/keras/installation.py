@@ -1,4 +1,4 @@
-"""Strings that mean fanin's initializers: ``kernel_initializer="he_normal"``.
+"""Strings that mean fanin's initializers: ``kernel_initializer="he_normal"``; and the seeds that follow with them.
 
 `keras.initializers.get` hands every name, and every configuration, to the function `deserialize` of its own
 module: that one function is replaced while anything is installed. The public alternative,
@@ -17,6 +17,7 @@ from typing import Any
 import keras
 
 from fanin.errors import ArgumentError
+from fanin.initializers import custom
 from fanin.initializers.base import Seed
 from fanin.keras.seeds import numbered
 from fanin.recipe import check_seed
@@ -41,7 +42,13 @@ class _Installation:
         made = cls.from_config(config) if config else cls()
         if self._seed is None or not hasattr(made, "seed") or config.get("seed") is not None:
             return made
-        return cls.from_config({**made.get_config(), "seed": numbered(self._seed, next(self._numbers))})
+        return cls.from_config({**made.get_config(), "seed": self.seed()})
+
+    def seed(self) -> int:
+        """Return the next seed: one that follows from the installation's, or one of Keras' own stream."""
+        if self._seed is None:
+            return int(keras.initializers.RandomUniform().seed)
+        return numbered(self._seed, next(self._numbers))
 
 
 _lock = threading.Lock()
@@ -61,7 +68,8 @@ def install(seed: Seed = None) -> None:
     Args:
         seed: None takes one seed per initializer from Keras' own stream, so that `keras.utils.set_random_seed`
             reproduces a script. An integer gives the initializers made from now on, in their order, seeds that
-            follow from it.
+            follow from it. What `fanin.initializers` and `fanin.backend` draw without a seed takes one in the same
+            way, at each draw.
 
     Raises:
         SeedError: the seed is no integer from 0 to 2**64 - 1.
@@ -111,19 +119,32 @@ def installed(seed: Seed = None) -> Iterator[None]:
 
 def _hook() -> None:
     global _theirs
+    custom.fresh = _fresh
     if _table.deserialize is not _deserialize:
         _theirs, _table.deserialize = _table.deserialize, _deserialize
 
 
 def _unhook() -> None:
-    # Where someone else has replaced it since, it stays, and passes everything on.
-    if not _everywhere and not _open and _table.deserialize is _deserialize:
+    if _everywhere or _open:
+        return
+    custom.fresh = custom.entropy
+    if _table.deserialize is _deserialize:  # else someone replaced it since, and it stays, and passes everything on
         _table.deserialize = _theirs
+
+
+def _active() -> tuple[_Installation, ...]:
+    return _here.get() or tuple(_everywhere)
+
+
+def _fresh() -> int:
+    """A seed for what has none and is no string, such as the draws of `fanin.backend` in a function."""
+    active = _active()
+    return active[-1].seed() if active else custom.entropy()
 
 
 def _deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Keras' `deserialize`, before which names are looked up."""
-    active = _here.get() or tuple(_everywhere)
+    active = _active()
     name = _name(config)
     if active and name is not None and name not in (custom_objects or {}):
         twin = TWINS.get(_table.ALL_OBJECTS_DICT.get(name))

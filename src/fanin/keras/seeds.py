@@ -14,13 +14,14 @@ _WORD = 0xFFFFFFFF
 
 
 def checked(owner: str, seed: Any) -> Any:
-    """Return a seed that Keras takes: None, a Python integer, a generator, or the configuration of one.
+    """Return a seed that Keras takes: None, a Python integer, or a generator, also from its configuration.
 
     Raises:
         SeedError: it is none of these.
     """
-    if seed is None or isinstance(seed, dict | keras.random.SeedGenerator):
-        return seed
+    made = keras.saving.deserialize_keras_object(seed) if isinstance(seed, dict) else seed
+    if made is None or isinstance(made, keras.random.SeedGenerator):
+        return made
     try:
         return check_seed(seed)
     except SeedError:

@@ -1,22 +1,23 @@
 """Tensors of Keras' backend, made from what `fanin.initializers` gives, and the arguments that are such tensors."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from fanin import dtypes
-from fanin.errors import ArgumentError
+from fanin.errors import ArgumentError, ShapeError
 from fanin.initializers import Initializer, outputs
 from fanin.initializers.shardings import placement
 from fanin.layouts import Shape
 from fanin.recipe import Draw, check_shape
 
-__all__ = ["plain", "tensor"]
+__all__ = ["plain", "tensor", "unconverted"]
 
-_ALIGNMENT = 64  # bytes; jaxlib's least for memory that it does not own
+_ALIGNMENT = 64  # bytes; the least that jaxlib and TensorFlow take of memory that they do not own
+_COPIED = {"bool", "float8_e4m3fn", "float8_e5m2"}  # which TensorFlow's bitcast does not take
 
 
 def tensor(initializer: Initializer, shape: Sequence[int], dtype: object, layout: object) -> Any:
@@ -36,11 +37,10 @@ def tensor(initializer: Initializer, shape: Sequence[int], dtype: object, layout
                 f"layout of fanin's, such as 'o i', is taken by fanin.initializers."
             )
         return _distributed(initializer, check_shape(shape), name, layout)
-    backend = keras.backend.backend()
-    if backend == "jax":
-        return _of_jax(initializer(shape, name, out=_aligned(shape, name)), name)
-    array = initializer(shape, name)
-    return _of_torch(array, name) if backend == "torch" else keras.ops.convert_to_tensor(array, name)
+    make = _MAKERS.get(keras.backend.backend())
+    if make is None:
+        return keras.ops.convert_to_tensor(initializer(shape, name), name)
+    return make(initializer(shape, name, out=_aligned(shape, name)), name)
 
 
 def _distributed(initializer: Initializer, shape: Shape, dtype: str, layout: Any) -> Any:
@@ -61,10 +61,13 @@ def _distributed(initializer: Initializer, shape: Shape, dtype: str, layout: Any
 
 
 def _aligned(shape: Sequence[int], dtype: str) -> np.ndarray:
-    """Return memory that JAX can use as it is."""
+    """Return memory that JAX and TensorFlow can use as it is."""
     whole, resolved = check_shape(shape), dtypes.resolve(dtype)
     size = math.prod(whole) * resolved.itemsize
-    memory = outputs.allocated((size + _ALIGNMENT,), "uint8")
+    try:
+        memory = outputs.allocated((size + _ALIGNMENT,), "uint8")
+    except ShapeError:
+        raise ShapeError(f"NumPy makes no {dtype} array of shape {whole!r}: it has too many bytes.") from None
     start = -memory.ctypes.data % _ALIGNMENT
     return memory[start : start + size].view(resolved).reshape(whole)
 
@@ -83,6 +86,49 @@ def _of_torch(array: np.ndarray, dtype: str) -> Any:
     native: torch.dtype = getattr(torch, dtype)
     bits = array.view(f"i{array.itemsize}") if native.is_floating_point else array
     return keras.ops.convert_to_tensor(torch.from_numpy(bits).view(native))
+
+
+def _of_tensorflow(array: np.ndarray, dtype: str) -> Any:
+    import tensorflow as tf
+
+    if not (tf.executing_eagerly() or tf.inside_function()) or _creating_variable():
+        return tf.constant(array)
+    # In a function that is traced too: a tensor is handed to its graph, of which an array would be a constant.
+    with tf.init_scope():
+        if dtype in _COPIED:
+            return tf.constant(array)
+        # tf.constant copies, and NumPy exports no dtype of ml_dtypes: hand the bits over. An operation puts them where
+        # `tf.device` says.
+        return tf.bitcast(tf.experimental.dlpack.from_dlpack(array.view(f"u{array.itemsize}").__dlpack__()), dtype)
+
+
+def _creating_variable() -> bool:
+    """Whether a function that TensorFlow traces is making a variable, whose first value it takes out of the graph.
+
+    It cannot where that value is a tensor from outside and the function is compiled by XLA or maps a data set. The
+    constant does not stay: the function is traced once more when its variables are there.
+    """
+    import tensorflow as tf
+
+    scope: str = tf.get_current_name_scope()  # nothing else tells, and a wrong guess costs no more than a constant
+    return bool(tf.inside_function()) and scope.rpartition("/")[2].startswith("Initializer")
+
+
+_MAKERS: dict[str, Callable[[np.ndarray, str], Any]] = {
+    "jax": _of_jax,
+    "tensorflow": _of_tensorflow,
+    "torch": _of_torch,
+}
+
+
+def unconverted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that TensorFlow's AutoGraph leaves as it is, rather than rewrite it and all that it calls."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    wrapped: Callable[..., Any] = tf.autograph.experimental.do_not_convert(function)
+    return wrapped
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ import keras
 from fanin.errors import ArgumentError
 from fanin.initializers import Initializer
 from fanin.keras.seeds import checked, current
-from fanin.keras.tensors import plain, tensor
+from fanin.keras.tensors import plain, tensor, unconverted
 
 __all__ = ["twin"]
 
@@ -34,6 +34,8 @@ def twin(ours: type[Initializer], theirs: Any) -> Any:
         body["__init__"] = _constructor(ours, theirs, arguments)
         body["get_config"] = _configuration(theirs, arguments)
     cls = type(name, (theirs,), body)
+    # Keras would take its own class of that name when it reads a model.
+    keras.saving.register_keras_serializable(package="fanin.initializers")(ours)
     return keras.saving.register_keras_serializable(package="fanin")(cls)
 
 
@@ -90,4 +92,4 @@ def _call(ours: type[Initializer], arguments: Sequence[str]) -> Callable[..., An
             given["seed"] = current(ours.__name__, self.seed)
         return tensor(ours(**given), shape, dtype, layout)
 
-    return __call__
+    return unconverted(__call__)

@@ -11,18 +11,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fanin.errors import PlanError
-from fanin.models.arrays import Array, Model, Part
+from fanin.models import trees
+from fanin.models.arrays import Array, Copied, Model, Part, Readable
 from fanin.models.naming import Names, Naming, paired, renamed
 from fanin.models.parameter import Parameter
 
-__all__ = ["Array", "Model", "Names", "Naming", "Parameter", "Part", "names_like", "opened", "parameters", "renamed"]
+__all__ = [
+    "Array", "Copied", "Model", "Names", "Naming", "Parameter", "Part", "Readable", "names_like", "opened",
+    "parameters", "renamed",
+]  # fmt: skip
 
 
 def opened(model: object, shards: Mapping[str, Any] | None = None) -> Model:
-    """List a model, by the folder of this room that knows it, such as `fanin.models.torch` for a `torch.nn.Module`.
+    """List a model, by the folder of this room that knows it.
 
     Args:
-        model: of any kind.
+        model: of any kind; see `fanin.Plan.apply`.
         shards: of plain tensors that are parts of larger ones, which modules of torch have.
 
     Raises:
@@ -35,9 +39,28 @@ def opened(model: object, shards: Mapping[str, Any] | None = None) -> Model:
         return importlib.import_module("fanin.models.keras").opened(model)  # type: ignore[no-any-return]
     if torch is not None and isinstance(model, torch.nn.Module):
         return importlib.import_module("fanin.models.torch").opened(model, shards)  # type: ignore[no-any-return]
-    raise PlanError(
-        f"a plan applies to a torch.nn.Module, a keras.Model or a keras.Layer, not to a {type(model).__name__}."
-    )
+    if shards:
+        raise PlanError(
+            f"shards= is for the plain tensors of a torch.nn.Module, not for a {type(model).__name__}; arrays of JAX "
+            f"tell their shardings themselves."
+        )
+    tree = trees.opened(model)
+    if tree is None:
+        raise PlanError(
+            f"a plan applies to a torch.nn.Module, a keras.Layer or keras.Model, a flax.nnx.Module, and any tree of "
+            f"arrays: variables of linen, an Equinox module, dicts, lists and dataclasses of arrays of NumPy, JAX and "
+            f"torch or of jax.ShapeDtypeStruct. There are no arrays in {_shown(model)}."
+        )
+    return tree
+
+
+def _shown(model: object) -> str:
+    kind = type(model)
+    if any(cls.__module__ == "flax.linen.module" for cls in kind.__mro__):
+        return (
+            f"the linen module {kind.__name__}, which is a description; give what fanin.jax.shapes(module, x) returns"
+        )
+    return f"this {kind.__name__}"
 
 
 def parameters(

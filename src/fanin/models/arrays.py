@@ -1,16 +1,18 @@
 """A model as plans see it: its arrays, what each holds, and how what is here of them is written."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
 
 from fanin import engines
 from fanin.layouts import Shape
 from fanin.models.parameter import Parameter
-from fanin.recipe import Piece, Recipe, Whole, Window
+from fanin.recipe import ConstantValue, Draw, Piece, Recipe, Whole, Window
 
-__all__ = ["Array", "Model", "Part", "pieces_of", "write"]
+__all__ = ["Array", "Copied", "Model", "Part", "Readable", "computed_once", "pieces_of", "write"]
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,40 @@ class Array:
     offset: Shape | None = None
 
 
-class Model(Protocol):
-    """What a plan needs of a model; one class for each kind."""
+class Readable(Protocol):
+    """What can be looked at: a model, or a checkpoint."""
 
     @property
     def arrays(self) -> Sequence[Array]:
-        """All that the model has, in its order."""
+        """All that it has, in its order."""
+
+    def read(self, array: Array) -> "Sequence[Part]":
+        """What of an array is here, to be looked at.
+
+        Returns:
+            parts that do not overlap, each with the `Part.view` that is NumPy's array over the memory, in the
+            dtype that fanin calls it by (bfloat16 and float8 are those of ml_dtypes); or, of memory that the
+            host cannot reach, a `Copied`. Nothing where another process has all of it. Of an array whose
+            values many processes have, each gives its own: fingerprints count equal windows once.
+
+            A kind of models whose arrays the host can see gives ``[Part(Window.whole(array.shape),
+            np.asarray(array.handle))]``; of a `jax.Array` it is one part for each different index of its
+            addressable shards, ``Part(Window.of(array.shape, shard.index), np.asarray(shard.data))``.
+
+        Raises:
+            OutputError: there are no values, as on the meta device, or none that can be read.
+        """
+
+
+class Model(Readable, Protocol):
+    """What a plan needs of a model; one class for each kind."""
 
     def check(self, array: Array) -> None:
         """Refuse an array that cannot be written.
 
         Raises:
             OutputError: and why.
+            ShapeError, ArgumentError: it cannot be made as it is to be split over devices.
         """
 
     def write(self, array: Array, pieces: Iterable[Piece]) -> None:
@@ -72,10 +96,37 @@ class Part:
     view: Any
 
 
-def pieces_of(parameter: Parameter, recipe: Recipe) -> Piece:
-    """Where the tensor of a recipe goes in the array that holds it."""
-    whole = Window.whole(parameter.shape)
-    return Piece(recipe, whole, (whole if parameter.at is None else parameter.at).slices)
+@dataclass(frozen=True)
+class Copied:
+    """Memory that the host cannot reach, as much of an array as reading needs: a slice of it is a copy.
+
+    Attributes:
+        shape: as an array has it.
+        dtype: of the copies.
+        copy: gives NumPy's array of a box.
+    """
+
+    shape: Shape
+    dtype: np.dtype
+    copy: Callable[[tuple[slice, ...]], np.ndarray]
+
+    def __getitem__(self, box: tuple[slice, ...]) -> np.ndarray:
+        return self.copy(box)
+
+
+def pieces_of(parameter: Parameter, recipe: Recipe, zero_rows: Iterable[int] = ()) -> tuple[Piece, ...]:
+    """Where the tensor of a recipe goes in the array that holds it, and then zeros to some of its rows."""
+    places = parameter.places
+    recipe = computed_once(recipe) if len(places) > 1 else recipe
+    pieces = [Piece(recipe, inside, outside.slices) for inside, outside in places]
+    zero = Draw(ConstantValue(0), parameter.shape)
+    for row in zero_rows:
+        for inside, outside in places:
+            if inside.start[0] <= row < inside.stop[0]:
+                at = outside.start[0] + row - inside.start[0]
+                one = Window((row, *inside.start[1:]), (row + 1, *inside.stop[1:]))
+                pieces.append(Piece(zero, one, (slice(at, at + 1), *outside.slices[1:])))
+    return tuple(pieces)
 
 
 def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = None, rows: Iterable[int] = ()) -> None:
@@ -89,9 +140,10 @@ def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = 
     """
     parts = tuple(parts)
     for piece in pieces:
-        recipe = _computed(piece.recipe) if len(parts) > 1 else piece.recipe
+        recipe = computed_once(piece.recipe) if len(parts) > 1 else piece.recipe
         for part in parts:
-            _write(recipe, tuple(each.start for each in piece.at), piece.window, part)
+            offset = tuple(each.start - start for each, start in zip(piece.at, piece.window.start, strict=True))
+            _write(recipe, offset, piece.window, part)
     for row in rows:
         assert zero is not None
         for part in parts:
@@ -112,8 +164,8 @@ def _write(recipe: Recipe, offset: Shape, window: Window, part: Part) -> None:
     engines.fill(recipe, box, part.view[(*here, ...)])  # of no axes, NumPy would give a number without the ellipsis
 
 
-def _computed(recipe: Recipe) -> Recipe:
+def computed_once(recipe: Recipe) -> Recipe:
     """A tensor that can only be computed whole, computed once for all parts, and only where one has some of it."""
-    if not isinstance(recipe, Whole):
+    if not isinstance(recipe, Whole) or recipe.windowable:
         return recipe
-    return Whole(functools.cache(recipe.compute), recipe.shape, recipe.windowable)
+    return Whole(functools.cache(recipe.compute), recipe.shape)

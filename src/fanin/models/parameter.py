@@ -31,7 +31,8 @@ class Parameter:
         layout: which axis is which, such as ``"o i"``; None leaves it to the plan.
         array: the name of the model's array that holds the tensor, where that is another; rules that
             mean the array mean the tensor, too.
-        at: the window of the array that is the tensor; None is all of it.
+        at: the window of the array that is the tensor, None for all of it; or pairs, of a window of the
+            tensor and that of the array where it lies, for one that lies in several places.
         module: the class of the layer that it belongs to, such as ``"Linear"``.
         role: what it is there, such as ``"dense.kernel"`` (docs/plans.md has the list).
         facts: what is known of the layer as a whole, by the names in `FACTS`.
@@ -50,7 +51,7 @@ class Parameter:
     dtype: str | None = None
     layout: Layout | str | None = None
     array: str = field(default="", kw_only=True)
-    at: Window | None = field(default=None, kw_only=True)
+    at: Window | tuple[tuple[Window, Window], ...] | None = field(default=None, kw_only=True)
     module: str = field(default="", kw_only=True)
     role: str = field(default="", kw_only=True)
     facts: Mapping[str, int] = field(default_factory=dict, hash=False, kw_only=True)
@@ -61,14 +62,25 @@ class Parameter:
             raise LogicalNameError(f"a parameter's name must be a text, such as 'encoder.0.weight', not {self.name!r}.")
         name_words(self.name)  # refuses what has no UTF-8 form
         object.__setattr__(self, "shape", check_shape(self.shape))
-        if self.at is not None and self.at.shape != self.shape:
-            raise ShapeError(f"{self.name!r} has shape {self.shape!r}, but its window has shape {self.at.shape!r}.")
+        for inside, outside in self.places:
+            if inside.shape != outside.shape:
+                raise ShapeError(
+                    f"{self.name!r}: a window {inside.shape!r} is not the one {outside.shape!r} in the array."
+                )
         if self.dtype is not None:
             object.__setattr__(self, "dtype", dtypes.resolve(self.dtype).name)
         if self.layout is not None:
             layout = as_layout(self.layout)
             layout.axes(self.shape)
             object.__setattr__(self, "layout", layout)
+
+    @property
+    def places(self) -> tuple[tuple[Window, Window], ...]:
+        """Where the tensor lies in its array: windows of the one and of the other."""
+        if isinstance(self.at, tuple):
+            return self.at
+        whole = Window.whole(self.shape)
+        return ((whole, whole if self.at is None else self.at),)
 
     def __str__(self) -> str:
         role = f", {self.role} of {self.module}" if self.role and self.module else ""

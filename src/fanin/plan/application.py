@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanin.errors import PlanError
 from fanin.models import Array, Model
-from fanin.models.arrays import pieces_of
-from fanin.plan.entries import Entry
 from fanin.plan.problems import joined
 from fanin.plan.selectors import Selector
 from fanin.progress import Progress, shown
+
+if TYPE_CHECKING:
+    from fanin.plan.resolved import Resolved
 
 __all__ = ["Only", "apply", "chosen"]
 
@@ -18,14 +19,14 @@ Only = str | Sequence[str] | Callable[[str, Any], bool] | None
 
 
 def apply(
-    entries: Iterable[Entry], model: Model, arrays: Sequence[Array], only: Only, progress: Progress | None, title: str
+    resolved: "Resolved", model: Model, arrays: Sequence[Array], only: Only, progress: Progress | None, title: str
 ) -> Any:
     """Write the arrays of a model.
 
     Args:
-        entries: of all of the model's parameters.
+        resolved: what is in them.
         model: that they are of.
-        arrays: all of the model's, whose tensors may have other names.
+        arrays: all of the model's, with the tensors that the plan says they hold.
         only: which of the arrays are written.
         progress: called with the bytes written so far, and in all.
         title: of the bar that is shown.
@@ -33,17 +34,15 @@ def apply(
     Returns:
         the model with what was written.
     """
-    by_name = {entry.name: entry for entry in entries}
     written = chosen(arrays, only)
     for array in written:
         model.check(array)
-    held = {array.name: [by_name[parameter.name] for parameter in array.parameters] for array in written}
-    sizes = {name: sum(math.prod(e.shape) * e.dtype.itemsize for e in each) for name, each in held.items()}
-    done, total = 0, sum(sizes.values())
+    sizes = [math.prod(array.shape) * resolved.held(array)[0][1].dtype.itemsize for array in written]
+    done, total = 0, sum(sizes)
     with shown(progress, title, total) as report:
-        for array in written:
-            model.write(array, [pieces_of(entry.parameter, entry.recipe) for entry in held[array.name]])
-            done += sizes[array.name]
+        for array, size in zip(written, sizes, strict=True):
+            model.write(array, resolved.pieces(array))
+            done += size
             report(done, total)
     return model.result()
 

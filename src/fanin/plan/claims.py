@@ -37,29 +37,37 @@ def titled(number: int, rule: Rule) -> str:
 def claimed(
     rules: Sequence[Rule], expected: Sequence[int | None], parameters: Sequence[Parameter]
 ) -> tuple[Claim, ...]:
-    """Give every parameter to the first rule that means it.
+    """Give every parameter to the most specific rule that means it.
 
     Args:
-        rules: from top to bottom.
+        rules: in any order.
         expected: how many parameters each is to claim, where it says so.
         parameters: with different names.
 
     Raises:
-        PlanError: a parameter is left, a rule claims nothing, or a count is not as expected.
+        PlanError: a parameter is left, or two rules are equally specific for it; a rule claims nothing, or
+            a count is not as expected.
     """
     claims: list[Claim] = []
     left = []
+    tied: dict[tuple[int, ...], list[Parameter]] = {}
     for parameter in parameters:
-        for number, rule in enumerate(rules):
-            captures = rule.claims(parameter)
-            if captures is not None:
-                claims.append(Claim(parameter, number, captures))
-                break
-        else:
+        meant = {
+            number: captures for number, rule in enumerate(rules) if (captures := rule.claims(parameter)) is not None
+        }
+        best = [n for n in meant if not any(rules[m].outranks(rules[n], parameter) for m in meant if m != n)]
+        if not meant:
             left.append(parameter)
+        elif len(best) == 1:
+            claims.append(Claim(parameter, best[0], meant[best[0]]))
+        else:
+            tied.setdefault(tuple(best or meant), []).append(parameter)
     counts = Counter(claim.number for claim in claims)
     complaints: list[Callable[[], str]] = []  # not all will be told, and looking for what is near takes time
+    ambiguous = {number for numbers in tied for number in numbers}
     for number, (rule, wanted) in enumerate(zip(rules, expected, strict=True)):
+        if number in ambiguous:  # which has been told, and has to be settled first
+            continue
         if not counts[number]:
             if rule.optional:
                 continue
@@ -70,6 +78,7 @@ def claimed(
             if not any(_matches(selector, parameter) for parameter in parameters):
                 complaints.append(partial(_unmatched, number, rule, selector, parameters))
     sections = [_unclaimed(left, rules, len(parameters))] if left else []
+    sections += [_tied([rules[number] for number in numbers], numbers, found) for numbers, found in tied.items()]
     if len(complaints) > 1:
         sections.append(f"{len(complaints)} rules or patterns do not fit:{listed(complaints, lambda text: text())}")
     elif complaints:
@@ -103,16 +112,26 @@ def _unclaimed(left: Sequence[Parameter], rules: Sequence[Rule], total: int) -> 
     )
 
 
+def _tied(rules: Sequence[Rule], numbers: Sequence[int], parameters: Sequence[Parameter]) -> str:
+    names = joined([parameter.name for parameter in parameters])
+    titles = " and ".join(titled(number, rule) for number, rule in zip(numbers, rules, strict=True))
+    text = (
+        f"{titles} both mean {names}, and neither is more specific. Narrow one of them, or write a rule for what they "
+        f"share: by a longer pattern, or by name."
+    )
+    return located(text, ", ".join(rule.where for rule in rules if rule.where))
+
+
 def _idle(number: int, rules: Sequence[Rule], claims: Sequence[Claim], parameters: Sequence[Parameter]) -> str:
     """Say why a rule claims nothing."""
     rule = rules[number]
     taken = [claim for claim in claims if rule.claims(claim.parameter) is not None]
     if taken:
-        above = sorted({claim.number for claim in taken})
+        others = sorted({claim.number for claim in taken})
         names = joined([claim.parameter.name for claim in taken])
         text = (
-            f"{titled(number, rule)} claims nothing: all that it matches ({names}) is claimed above it, by "
-            f"{joined([titled(n, rules[n]) for n in above])}. The first rule that matches wins: move this one up."
+            f"{titled(number, rule)} claims nothing: all that it matches ({names}) is claimed by "
+            f"{joined([titled(n, rules[n]) for n in others])}, more specific. Remove one of them, or narrow the other."
         )
         return located(text, rule.where)
     return located(f"{titled(number, rule)} matches no parameter. {_missed(rule, parameters)}", rule.where)
@@ -149,8 +168,8 @@ def _near(selectors: Sequence[Selector], parameters: Sequence[Parameter]) -> str
 def _unexpected(number: int, rules: Sequence[Rule], claims: Sequence[Claim], wanted: int) -> str:
     rule = rules[number]
     own = [claim.parameter.name for claim in claims if claim.number == number]
-    lost = [claim for claim in claims if claim.number < number and rule.captured(claim.parameter.name) is not None]
-    above = f" {len(lost)} more that it matches are claimed above it." if lost else ""
+    lost = [claim for claim in claims if claim.number != number and rule.claims(claim.parameter) is not None]
+    above = f" {len(lost)} more that it matches are claimed by more specific rules." if lost else ""
     written = f"{rule.expect} = {wanted}" if isinstance(rule.expect, str) else f"{wanted}"
     text = f"{titled(number, rule)} claims {len(own)} parameters, {joined(own)}, but expects {written}.{above}"
     return located(text, rule.where)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fanin.initializers import Constant, Initializer, serialize
+from fanin.initializers.wrappers import Wrapper
 from fanin.layouts import Layout, Shape
 from fanin.models import Parameter
 from fanin.plan.rules import Rule
@@ -33,6 +34,7 @@ class Entry:
         initializer: what the rule stands for.
         layout: of the array; without a text it is array order.
         seed: that the initializer draws with.
+        zero_rows: indices on the first axis that are zero whatever is drawn.
     """
 
     parameter: Parameter
@@ -42,6 +44,7 @@ class Entry:
     initializer: Any
     layout: Layout
     seed: int
+    zero_rows: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -85,7 +88,9 @@ def digest(entries: Iterable[Entry]) -> str:
 
 def _facts(entry: Entry) -> dict[str, Any]:
     """What decides the numbers of a tensor, as plain data, the same for equal numbers where that can be told."""
-    common = {"shape": entry.shape, "dtype": entry.dtype.name}
+    common: dict[str, Any] = {"shape": entry.shape, "dtype": entry.dtype.name}
+    if entry.zero_rows:
+        common["zero rows"] = sorted(entry.zero_rows)
     recipe = entry.recipe
     if not isinstance(recipe, Draw):
         return {**common, **_whole(entry)}
@@ -106,6 +111,9 @@ def _facts(entry: Entry) -> dict[str, Any]:
 def _whole(entry: Entry) -> dict[str, Any]:
     initializer = entry.initializer
     axes = [[axis.role, axis.order, axis.flip] for axis in entry.layout.axes(entry.shape)]
+    if isinstance(initializer, Wrapper):
+        own = {"wrapper": [type(initializer).__name__, initializer._arguments()], "of": _facts(_inside(entry))}
+        return {**own, "axes": axes} if initializer._reads_axes() else own
     if isinstance(initializer, Constant):
         value = np.asarray(initializer.value)
         doubles = value.astype(np.float64)
@@ -115,9 +123,22 @@ def _whole(entry: Entry) -> dict[str, Any]:
         made = serialize(initializer)
         assert made is not None
         seed = entry.seed if "seed" in made["config"] or initializer._is_custom() else None
-        return {"initializer": made | {"config": made["config"] | {"seed": None}}, "axes": axes, "seed": seed}
+        made = made | {"config": made["config"] | {"seed": None}}
+        return {"initializer": made, "axes": axes, "seed": seed, **_member(entry)}
     cls = type(initializer) if not hasattr(initializer, "__qualname__") else initializer
-    return {"function": f"{cls.__module__}.{cls.__qualname__}", "seed": entry.seed}
+    return {"function": f"{cls.__module__}.{cls.__qualname__}", "seed": entry.seed, **_member(entry)}
+
+
+def _inside(entry: Entry) -> Entry:
+    """The tensor that a wrapper changes, as if it had an entry."""
+    wrapper = entry.initializer
+    recipe = wrapper._inner(entry.shape, entry.layout, entry.name, entry.seed)
+    return dataclasses.replace(entry, initializer=wrapper.initializer, recipe=recipe)
+
+
+def _member(entry: Entry) -> dict[str, int]:
+    """Which member of an ensemble it is of; of what is drawn elementwise the coordinates tell."""
+    return {"member": entry.layout.member} if entry.layout.member else {}
 
 
 def _coordinates(recipe: Draw) -> list[Any]:

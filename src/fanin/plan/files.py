@@ -12,6 +12,7 @@ from fanin.errors import FaninError, PlanError
 from fanin.expressions import Number
 from fanin.layouts import Layout, as_layout
 from fanin.models import Parameter
+from fanin.plan.arrangement import Fused
 from fanin.plan.positions import Lines
 from fanin.plan.problems import Problems, located
 from fanin.plan.quantities import evaluated, unused
@@ -30,6 +31,9 @@ class Document:
     quantities: dict[str, Number]
     layout: Layout | None
     dtype: str | None
+    fused: tuple[Fused, ...]
+    renames: Mapping[str, str]
+    ties: Mapping[str, str]
 
 
 # What a key may hold: types as `tomllib` makes them, and how to say so.
@@ -48,17 +52,29 @@ _RULE = {
     "regex": _TEXT,
     "module": ((str, list), "a pattern or a list of patterns"),
     "role": ((str, list), "a pattern or a list of patterns"),
+    "rank": ((int, list), "a number of axes, or a list of them"),
     "initializer": ((str, dict), "a text such as 'he_normal', or a table with class_name and config"),
     "expect": ((int, str), "a count or an expression"),
     "optional": ((bool,), "true or false"),
     "seed": ((int,), "an integer"),
     "layout": _TEXT,
+    "zero_rows": ((list,), "a list of indices and expressions"),
+}
+_FUSED = {
+    "match": _TEXT,
+    "into": ((str, list), "a name or a list of names"),
+    "axis": ((int,), "the number of an axis"),
+    "sizes": ((list,), "a list of integers and expressions"),
+    "groups": ((int, str), "a count or an expression"),
 }
 _TOP = {
     "plan": _TABLE,
     "quantities": _TABLE,
     "parameters": ((list,), "tables, each headed [[parameters]]"),
     "rules": ((list,), "tables, each headed [[rules]]"),
+    "fused": ((list,), "tables, each headed [[fused]]"),
+    "renames": _TABLE,
+    "ties": _TABLE,
 }
 
 _Keys = Mapping[str, tuple[tuple[type, ...], str]]
@@ -112,6 +128,9 @@ class _Reader:
             self._check_table(table, _PARAMETER, ("parameters", number), ["name", "shape"])
         for number, table in enumerate(rules):
             self._check_table(table, _RULE, ("rules", number), ["initializer"])
+        fused = self.tables.get("fused", [])
+        for number, table in enumerate(fused):
+            self._check_table(table, _FUSED, ("fused", number), ["match", "into"])
         if not rules:
             self.problems.add("the plan has no rules; write one, headed [[rules]].", self.where())
         self.problems.check()
@@ -124,6 +143,7 @@ class _Reader:
         self.problems.check()
         made_rules = [self._rule(table, number) for number, table in enumerate(rules)]
         made = [self._parameters(table, number, quantities) for number, table in enumerate(parameters)]
+        parts = [self._fused(table, number) for number, table in enumerate(fused)]
         self.problems.check()
         self._check_all_used(quantities)
         return Document(
@@ -132,6 +152,9 @@ class _Reader:
             quantities,
             layout,
             dtype,
+            tuple(part for part in parts if part is not None),
+            self.tables.get("renames", {}),
+            self.tables.get("ties", {}),
         )
 
     def _attempt(self, make: Any, *path: str | int, said: str = "") -> Any:
@@ -147,6 +170,11 @@ class _Reader:
             lambda: Rule(**table, where=self.where(*path)), *path, said=f"rule {number + 1}: "
         )
         return rule
+
+    def _fused(self, table: dict[str, Any], number: int) -> Fused | None:
+        path = ("fused", number)
+        made: Fused | None = self._attempt(lambda: Fused(**table, where=self.where(*path)), *path)
+        return made
 
     def _parameters(
         self, table: dict[str, Any], number: int, quantities: Mapping[str, Number]
@@ -188,6 +216,9 @@ class _Reader:
             texts += expressions_of(table)
         for table in self.tables["rules"]:
             texts += [table[key] for key in ("initializer", "expect") if isinstance(table.get(key), str)]
+            texts += [row for row in table.get("zero_rows", []) if isinstance(row, str)]
+        for table in self.tables.get("fused", []):
+            texts += [text for text in (*table.get("sizes", []), table.get("groups")) if isinstance(text, str)]
         for name in unused(quantities, texts):
             self.problems.add(
                 f"quantity {name!r} is not used; remove it, or write it where its number stands now.",

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -10,14 +10,15 @@ from fanin import dtypes, models
 from fanin.errors import ExpressionError, PlanError
 from fanin.expressions import Number
 from fanin.layouts import Layout, Shape, as_layout
-from fanin.models import Naming, Parameter
+from fanin.models import Array, Naming, Parameter
 from fanin.plan.application import Only, apply
+from fanin.plan.arrangement import Arrangement, Fused, unpacked
 from fanin.plan.claims import claimed, titled
-from fanin.plan.entries import Entry
 from fanin.plan.files import read
 from fanin.plan.problems import Problems
 from fanin.plan.quantities import check_name, evaluated, whole_number
 from fanin.plan.resolution import Settings, resolved
+from fanin.plan.resolved import Resolved
 from fanin.plan.rules import Rule
 from fanin.progress import Progress
 
@@ -29,19 +30,23 @@ T = TypeVar("T")
 class Plan:
     """Rules over the names of parameters: how all tensors of a model are initialized.
 
-    The first rule from the top that matches a parameter claims it. A plan is strict: it resolves
+    The most specific rule that matches a parameter claims it (see `Rule`). A plan is strict: it resolves
     only where every parameter is claimed, every rule claims at least one, and counts are as expected.
 
     Args:
         rules: from top to bottom.
         parameters: the tensors themselves, where the plan knows them.
         quantities: numbers and expressions over earlier ones, by name, which rules may use.
+        fused: which arrays hold several tensors, and which.
+        renames: by pattern the names that tensors keep, those of their streams:
+            ``{"encoder.{i}.w": "layers.{i}.weight"}``. Rules may mean either.
+        ties: by pattern the tensors that others are the same as: ``{"lm_head.weight": "wte.weight"}``.
         layout: for parameters of rank 2 and more that it fits and that neither their rule nor they
             themselves give one.
         dtype: for parameters without one of their own; None is float32.
 
     Attributes:
-        rules, parameters, quantities, layout, dtype: as given, checked and computed.
+        rules, parameters, quantities, layout, dtype, arrangement: as given, checked and computed.
 
     Raises:
         PlanError: a quantity or a count cannot be computed, a name is taken twice, or what was given
@@ -63,6 +68,9 @@ class Plan:
         *,
         parameters: Iterable[Parameter] = (),
         quantities: Mapping[str, Number | str] | None = None,
+        fused: Iterable[Fused] = (),
+        renames: Mapping[str, str] | None = None,
+        ties: Mapping[str, str] | None = None,
         layout: Layout | str | None = None,
         dtype: object = None,
     ) -> None:
@@ -73,6 +81,8 @@ class Plan:
         problems = Problems()
         self.quantities = evaluated(quantities or {}, problems)
         problems.check()
+        parts = _all(Fused, fused, "fused", "Fused('*.qkv', ['*.q', '*.k', '*.v'])")
+        self.arrangement = Arrangement(parts, renames or {}, ties or {}, self.quantities)
         self._expected: list[int | None] = []
         for number, rule in enumerate(self.rules):
             self._check_captures(number, rule, problems)
@@ -132,13 +142,21 @@ class Plan:
             document.rules,
             parameters=document.parameters,
             quantities=document.quantities,
+            fused=document.fused,
+            renames=document.renames,
+            ties=document.ties,
             layout=document.layout,
             dtype=document.dtype,
         )
 
     def resolve(
-        self, parameters: Iterable[Parameter] | None = None, *, seed: int = 0, dtype: object = None
-    ) -> tuple[Entry, ...]:
+        self,
+        parameters: Iterable[Parameter] | None = None,
+        *,
+        seed: int = 0,
+        dtype: object = None,
+        member: int | None = None,
+    ) -> Resolved:
         """Give every parameter its recipe, or none.
 
         Args:
@@ -146,9 +164,11 @@ class Plan:
                 model; None for the plan's own.
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
             dtype: takes the place of every floating-point dtype; None leaves them as they are.
+            member: k, from 0, for member k of an ensemble: every tensor is slice k of itself with one more
+                batch axis in front. Member 0 is what None gives.
 
         Returns:
-            One `Entry` per parameter, in their order.
+            One `Entry` per tensor, in their order, and the arrays that hold them.
 
         Raises:
             PlanError: the plan does not fit the parameters; the message names them, and the rules.
@@ -156,18 +176,39 @@ class Plan:
             DTypeError: the dtype is unknown, or no floating-point dtype.
         """
         asked = self.parameters if parameters is None else _parameters(parameters)
-        if not asked:
+        return self.of_arrays(unpacked(asked), seed=seed, dtype=dtype, member=member)
+
+    def of_arrays(
+        self, arrays: Sequence[Array], *, seed: int = 0, dtype: object = None, member: int | None = None
+    ) -> Resolved:
+        """Resolve what is in arrays, such as those of a model.
+
+        Args:
+            arrays: as a `fanin.models.Model` lists them.
+            seed: see `resolve`.
+            dtype: see `resolve`.
+            member: see `resolve`.
+
+        Raises:
+            PlanError: see `resolve`.
+        """
+        if not arrays:
             raise PlanError(
                 "the plan has no parameters: list them in the file, headed [[parameters]], or give them to resolve."
             )
-        settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype)
-        return resolved(self.rules, claimed(self.rules, self._expected, asked), settings)
+        settings = Settings.of(self.quantities, self.layout, self.dtype, seed, dtype, member)
+        arranged = self.arrangement.arrays(arrays)
+        held = {parameter.name: parameter for array in reversed(arranged) for parameter in reversed(array.parameters)}
+        order = dict.fromkeys(parameter.name for array in arranged for parameter in array.parameters)
+        claims = claimed(self.rules, self._expected, [held[name] for name in order])
+        return Resolved(resolved(self.rules, claims, settings), arranged)
 
     def apply(
         self,
         model: Any,
         *,
         seed: int = 0,
+        member: int | None = None,
         only: Only = None,
         names: Naming = None,
         shards: Mapping[str, tuple[Shape, Shape]] | None = None,
@@ -175,16 +216,19 @@ class Plan:
     ) -> Any:
         """Initialize a model: its parameters and the buffers that its checkpoints hold.
 
-        Names are those of the model, without what wrappers (compilation, FSDP, DDP, activation
+        Names are those of the model: paths, without what wrappers (compilation, FSDP, DDP, activation
         checkpointing) put before them; layouts, roles and fans come from the classes of its layers;
         packed weights are drawn as the separate ones would be, tied ones once, under their first name.
         Every process writes what it has of a sharded tensor, in time and memory of that; nothing is
         communicated. Applying a plan twice is the same as applying it once.
 
         Args:
-            model: a `torch.nn.Module` on any devices but meta (see `fanin.torch.materialize`), or a
-                `keras.Model` or `keras.Layer` that is built, with or without values.
+            model: a `torch.nn.Module` on any devices but meta (see `fanin.torch.materialize`), a `keras.Model`
+                or `keras.Layer` that is built, with or without values, a `flax.nnx.Module`, an Equinox
+                module, what `fanin.jax.shapes` returns, or any tree of arrays: of NumPy, torch or JAX, or of
+                `jax.ShapeDtypeStruct` (docs/jax.md).
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
+            member: of an ensemble, see `resolve`.
             only: which arrays are written: a pattern, a list of patterns, or a function of name and
                 array. The plan has to fit the whole model all the same. None writes all.
             names: what the model's tensors are called in the plan and in the stream, so that models of two
@@ -196,16 +240,17 @@ class Plan:
                 half a gigabyte or more and the standard error is a terminal.
 
         Returns:
-            the model, written in place.
+            the model, written in place; of a tree with arrays of JAX, which do not change, a new one.
 
         Raises:
-            PlanError: the plan or the names do not fit the model; the message names parameters and rules.
+            PlanError: the plan or the names do not fit the model, or it is none; the message names
+                parameters and rules.
             OutputError: a tensor cannot be written. Nothing has been written where anything of this is raised.
+            ShapeError, ArgumentError: the sharding of an array to be made does not fit, or has no mesh.
         """
         opened = models.opened(model, shards)
-        arrays = models.renamed(opened.arrays, names)
-        entries = self.resolve([p for array in arrays for p in array.parameters], seed=seed)
-        return apply(entries, opened, arrays, only, progress, type(model).__name__)
+        resolved = self.of_arrays(models.renamed(opened.arrays, names), seed=seed, member=member)
+        return apply(resolved, opened, resolved.arrays, only, progress, type(model).__name__)
 
     def _check_captures(self, number: int, rule: Rule, problems: Problems) -> None:
         for name in sorted({name for selector in rule.selectors for name in selector.captures}):

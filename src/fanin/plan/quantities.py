@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from fanin.errors import ExpressionError
-from fanin.expressions import _CONSTANTS, _FUNCTIONS, Number, evaluate  # the grammar's own names
+from fanin.expressions import _CONSTANTS, FUNCTIONS, Number, evaluate  # the grammar's own names
 from fanin.models.parameter import FACTS
 from fanin.plan.problems import Problems
 
@@ -25,7 +25,7 @@ def check_name(name: str) -> str:
     """Say why a name cannot be that of a quantity; nothing where it can."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         return f"{name!r} cannot stand in an expression; use letters, digits and underscores, such as 'n_layer'."
-    if name in _CONSTANTS or name in _FUNCTIONS or name in FACTS:
+    if name in _CONSTANTS or name in FUNCTIONS or name in FACTS:
         return f"{name!r} has a meaning in every expression; use another name."
     return ""
 

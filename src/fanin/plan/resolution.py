@@ -1,5 +1,6 @@
 """Resolution: from claims to recipes, all of them before anything is written."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -7,20 +8,20 @@ from typing import Any, Self
 import numpy as np
 
 from fanin import dtypes
-from fanin.engines.rounding import round_array
-from fanin.errors import DTypeError, FaninError, LayoutError, SeedError
-from fanin.expressions import Number
-from fanin.initializers import Constant, Initializer, get
+from fanin.errors import DTypeError, FaninError, LayoutError, PlanError, SeedError, ShapeError
+from fanin.expressions import Number, evaluate
+from fanin.initializers import Initializer, get
 from fanin.initializers.base import RandomInitializer
 from fanin.initializers.custom import custom_recipe
-from fanin.layouts import ARRAY_ORDER, Layout, as_layout
+from fanin.initializers.wrappers import Wrapper
+from fanin.layouts import ARRAY_ORDER, Layout, as_layout, of_member
 from fanin.models import Parameter
 from fanin.plan.claims import Claim, titled
 from fanin.plan.entries import Entry
 from fanin.plan.problems import Problems
 from fanin.plan.quantities import names_in
 from fanin.plan.rules import Rule
-from fanin.recipe import Draw, Recipe, check_seed
+from fanin.recipe import Recipe, Whole, check_seed
 
 __all__ = ["Settings", "resolved"]
 
@@ -38,17 +39,27 @@ class Settings:
     dtype: np.dtype
     seed: int
     floating: np.dtype | None
+    member: int = 0
 
     @classmethod
     def of(
-        cls, quantities: Mapping[str, Number], layout: Layout | None, dtype: np.dtype, seed: object, floating: object
+        cls,
+        quantities: Mapping[str, Number],
+        layout: Layout | None,
+        dtype: np.dtype,
+        seed: object,
+        floating: object,
+        member: object,
     ) -> Self:
-        """Check the seed and the dtype that a call gives.
+        """Check the seed, the dtype and the member that a call gives.
 
         Raises:
             SeedError: there is no seed.
             DTypeError: the dtype is no floating-point one.
+            PlanError: the member is no integer from 0.
         """
+        if member is not None and (isinstance(member, bool) or not isinstance(member, int) or member < 0):
+            raise PlanError(f"member={member!r} is no member of an ensemble; give an integer from 0, or None.")
         if seed is None:
             raise SeedError("a plan has a seed, so that its weights can be made again; give one, such as seed=0.")
         override = None if floating is None else dtypes.resolve(floating)
@@ -57,7 +68,7 @@ class Settings:
                 f"dtype={floating!r} is to replace the floating-point dtypes of the parameters; give one of "
                 f"{', '.join(dtypes.FLOATS)}."
             )
-        return cls(quantities, layout, dtype, check_seed(seed), override)
+        return cls(quantities, layout, dtype, check_seed(seed), override, member or 0)
 
 
 def resolved(rules: Sequence[Rule], claims: Sequence[Claim], settings: Settings) -> tuple[Entry, ...]:
@@ -103,17 +114,32 @@ class _Maker:
         try:
             initializer = self.initializer({**parameter.facts, **claim.captures})
             seed = self.seed(initializer)
-            layout = self.layout(parameter, initializer)
+            layout = of_member(self.layout(parameter, initializer), self.settings.member)
             recipe: Recipe
             if isinstance(initializer, Initializer):
                 recipe = initializer.recipe(parameter.shape, name=parameter.name, layout=layout, seed=seed)
             else:
-                recipe = custom_recipe(initializer, parameter.shape, parameter.name, seed)
+                recipe = custom_recipe(initializer, parameter.shape, parameter.name, seed, layout.member)
             dtype = self.dtype(parameter)
-            _check_dtype(dtype, recipe, initializer)
+            recipe.check_dtype(dtype)
+            if isinstance(recipe, Whole) and isinstance(initializer, Initializer):
+                initializer._check_computed(recipe, layout, dtype)
+            rows = self.zero_rows(parameter, claim.captures)
         except FaninError as error:
             raise _Unfit(f"but it cannot be made: {error}") from error
-        return Entry(parameter, dtype, recipe, self.rule, initializer, layout, seed)
+        return Entry(parameter, dtype, recipe, self.rule, initializer, layout, seed, rows)
+
+    def zero_rows(self, parameter: Parameter, captures: Mapping[str, int]) -> tuple[int, ...]:
+        """The rows that are zero, counted from 0."""
+        known = {**self.settings.quantities, **captures}
+        rows = []
+        for row in self.rule.zero_rows:
+            number = evaluate(row, known) if isinstance(row, str) else row
+            try:
+                rows.append(range(parameter.shape[0] if parameter.shape else 0)[operator.index(number)])  # type: ignore[arg-type]  # refusing what has no __index__ is the point
+            except (TypeError, IndexError):
+                raise ShapeError(f"zero_rows has {row!r}, which is no row of the shape {parameter.shape!r}.") from None
+        return tuple(sorted(set(rows)))
 
     def initializer(self, known: Mapping[str, int]) -> Callable[..., Any]:
         """What the rule stands for, read once for all of which the same is known."""
@@ -124,7 +150,7 @@ class _Maker:
 
     def seed(self, initializer: object) -> int:
         """The seed that is drawn with: the initializer's own, the rule's, else that of all."""
-        own = initializer.seed if isinstance(initializer, RandomInitializer) else None
+        own = initializer.seed if isinstance(initializer, RandomInitializer | Wrapper) else None
         if own is not None and self.rule.seed is not None:
             raise _Unfit(
                 f"with two seeds, {own} in the initializer and {self.rule.seed} in the rule; keep one of them."
@@ -156,7 +182,7 @@ class _Maker:
             if needs != "fans":
                 return layout  # the initializer says itself that it takes no vectors
             raise _Unfit(
-                "which has no input axis. For biases put a rule with zeros above it; for a vector with a fan of its "
+                "which has no input axis. For biases write a rule with zeros; for a vector with a fan of its "
                 'own give the rule a layout, such as layout = "i".'
             )
         misfit = (
@@ -176,18 +202,3 @@ def _fits(layout: Layout, shape: tuple[int, ...]) -> bool:
     except LayoutError:
         return False
     return True
-
-
-def _check_dtype(dtype: np.dtype, recipe: Recipe, initializer: object) -> None:
-    """Refuse what a fill would refuse, as far as that can be told without computing a whole tensor.
-
-    Raises:
-        DTypeError: the dtype cannot hold the values.
-    """
-    recipe.check_dtype(dtype)
-    if isinstance(recipe, Draw):
-        return
-    if isinstance(initializer, Constant):
-        round_array(np.asarray(initializer.value), dtype)
-    elif dtype.name not in dtypes.FLOATS and isinstance(initializer, Initializer) and not initializer._is_custom():
-        raise DTypeError(f"{dtype.name} cannot hold the values of {initializer!r}; it takes constants only.")

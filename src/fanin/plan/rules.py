@@ -14,6 +14,7 @@ from fanin.recipe import check_seed
 
 __all__ = ["Rule"]
 
+KEYS = ("match", "regex", "module", "role", "rank")  # that select
 SHOWN = 3  # patterns of a list, in messages
 
 
@@ -21,8 +22,13 @@ SHOWN = 3  # patterns of a list, in messages
 class Rule:
     """Which parameters get which initializer.
 
-    Of all rules of a plan, the first that means a parameter claims it: its name matches, and so do
-    the class of its layer and its role, where the rule says something of them.
+    A rule means a parameter whose name matches, and so do the class of its layer, its role and its
+    rank, where the rule says something of them. Of the rules that mean a parameter the most specific
+    claims it, wherever it stands; two of which neither is more specific are an error. A name that is
+    written out is more specific than a pattern, a pattern than none or ``*``, and a pattern than another
+    that matches all that it does and more; between rules of equal names the same holds of module, role
+    and rank. The name of a tensor is more specific than that of the array that holds it with others, and a
+    list less than one of its items. Where neither is, an optional rule gives way to one that is not.
 
     Args:
         match: a pattern, or a list of patterns of which one has to match: ``*`` stands for any
@@ -36,11 +42,14 @@ class Rule:
             them. Only what is read off a model has such a class.
         role: a pattern for what the tensor is there, such as ``"dense.kernel"`` or ``"norm.*"``, or a
             list of them.
+        rank: the number of axes, or a list of such numbers.
         layout: which axis is which, for every parameter that the rule claims; wins over those of
             the parameter and of the plan.
         expect: how many parameters the rule is to claim, a number or an expression.
         optional: whether the rule may claim nothing, as one of a plan for many models may.
         seed: 0 to 2**64 - 1; wins over the plan's.
+        zero_rows: indices on the first axis, or expressions for them, that are zero whatever is drawn, such as
+            that of padding; negative ones count from the end.
         where: the place that it was written at, such as ``"gpt2.toml, line 9"``, for messages.
 
     Raises:
@@ -56,23 +65,29 @@ class Rule:
     regex: str | None = field(default=None, kw_only=True)
     module: str | Sequence[str] | None = field(default=None, kw_only=True)
     role: str | Sequence[str] | None = field(default=None, kw_only=True)
+    rank: int | Sequence[int] | None = field(default=None, kw_only=True)
     layout: Layout | str | None = field(default=None, kw_only=True)
     expect: int | str | None = field(default=None, kw_only=True)
     optional: bool = field(default=False, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
+    zero_rows: Sequence[int | str] = field(default=(), kw_only=True)
     where: str = field(default="", compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.match is not None and self.regex is not None:
             raise PlanError("a rule has both match and regex; give one of them, such as match = '*.weight'.")
-        if all(given is None for given in (self.match, self.regex, self.module, self.role)):
-            raise PlanError("a rule has none of match, regex, module and role; give one, such as match = '*.weight'.")
+        if all(getattr(self, key) is None for key in KEYS):
+            raise PlanError(f"a rule has none of {', '.join(KEYS)}; give one, such as match = '*.weight'.")
         for key in ("match", "module", "role"):
             given = getattr(self, key)
             if given == "" or (given is not None and not isinstance(given, str)):
                 object.__setattr__(self, key, _patterns(key, given))
         if self.regex is not None and (not isinstance(self.regex, str) or not self.regex):
             raise PlanError(f"regex must be a regular expression, not {self.regex!r}.")
+        if self.rank is not None and not isinstance(self.rank, int):
+            object.__setattr__(self, "rank", tuple(self.rank))
+        if not all(isinstance(rank, int) and not isinstance(rank, bool) and rank >= 0 for rank in self._ranks):
+            raise PlanError(f"rank must be a number of axes, or a list of them, such as [2, 4], not {self.rank!r}.")
         self.selectors, self._kinds  # noqa: B018 - reading the texts is the check of them
         if self.initializer is None:
             raise PlanError(f"the rule ({self.selector}) has no initializer; give one, such as 'zeros' or 'he_normal'.")
@@ -82,6 +97,14 @@ class Rule:
             raise PlanError(f"expect must be a count or an expression, such as '2 * n_layer', not {self.expect!r}.")
         if not isinstance(self.optional, bool):
             raise PlanError(f"optional must be true or false, not {self.optional!r}.")
+        rows = () if isinstance(self.zero_rows, str | int) else tuple(self.zero_rows)
+        if self.zero_rows != () and (
+            not rows or any(isinstance(r, bool) or not isinstance(r, int | str) for r in rows)
+        ):
+            raise PlanError(
+                f"zero_rows must be a list of indices and expressions, such as [0], not {self.zero_rows!r}."
+            )
+        object.__setattr__(self, "zero_rows", rows)
         if self.seed is not None:
             object.__setattr__(self, "seed", check_seed(self.seed))
 
@@ -101,6 +124,10 @@ class Rule:
                 raise PlanError(f"{key} = {getattr(self, key)!r} has braces; only names capture digits.")
         return kinds
 
+    @property
+    def _ranks(self) -> tuple[int, ...]:
+        return () if self.rank is None else (self.rank,) if isinstance(self.rank, int) else tuple(self.rank)
+
     def captured(self, name: str) -> dict[str, int] | None:
         """The integers that a name captures; None where the rule does not mean it."""
         for selector in self.selectors:
@@ -114,13 +141,62 @@ class Rule:
         for key, selectors in self._kinds.items():
             if selectors and not any(selector.match(getattr(parameter, key)) is not None for selector in selectors):
                 return None
+        if self.rank is not None and len(parameter.shape) not in self._ranks:
+            return None
         captures = self.captured(parameter.name)
         return self.captured(parameter.array) if captures is None and parameter.array else captures
+
+    def outranks(self, other: "Rule", parameter: Parameter) -> bool:
+        """Whether it is more specific than another rule that means the parameter as well."""
+        mine, theirs = self._tightest(parameter), other._tightest(parameter)
+        level, above = _level(mine, parameter), _level(theirs, parameter)
+        if level != above:
+            return level > above
+        if mine is not None and theirs is not None and mine.text != theirs.text:
+            inside, outside = mine.within(theirs), theirs.within(mine)
+            if inside != outside:
+                return inside
+            if not inside:
+                return other.optional and not self.optional
+        inside, outside = self._is_kind_of(other, parameter), other._is_kind_of(self, parameter)
+        if inside != outside:
+            return inside
+        if inside and (fewer := self._is_list_within(other)) != other._is_list_within(self):
+            return fewer
+        return other.optional and not self.optional
+
+    def _is_list_within(self, other: "Rule") -> bool:
+        """Whether each of its alternatives is within one of the other's: a list is less specific than its items."""
+        pairs = [(self.selectors, other.selectors)] + [(self._kinds[key], other._kinds[key]) for key in self._kinds]
+        return all(any(one.within(each) for each in theirs) for mine, theirs in pairs for one in mine) and (
+            self.rank is None or other.rank is None or set(self._ranks) <= set(other._ranks)
+        )
+
+    def _tightest(self, parameter: Parameter) -> Selector | None:
+        """The most specific of the alternatives that match a parameter; None where any name will do."""
+        found: Selector | None = None
+        for selector in self.selectors:
+            if any(name and selector.match(name) is not None for name in (parameter.name, parameter.array)):
+                level = _level(selector, parameter)
+                best = _level(found, parameter)
+                if found is None or level > best or (level == best and selector.within(found)):
+                    found = selector
+        return found
+
+    def _is_kind_of(self, other: "Rule", parameter: Parameter) -> bool:
+        """Whether what it says of module, role and rank is all that the other says of them, or more."""
+        if other.rank is not None and self.rank is None:
+            return False
+        for key, theirs in other._kinds.items():
+            mine = [each for each in self._kinds[key] if each.match(getattr(parameter, key)) is not None]
+            if theirs and not any(one.within(each) for one in mine for each in theirs):
+                return False
+        return True
 
     @property
     def selector(self) -> str:
         """How the rule selects, as a file has it."""
-        keys = [key for key in ("match", "regex", "module", "role") if getattr(self, key) is not None]
+        keys = [key for key in KEYS if getattr(self, key) is not None]
         return ", ".join(f"{key} {_shown(getattr(self, key))}" for key in keys)
 
     def __str__(self) -> str:
@@ -138,8 +214,15 @@ def _selectors(patterns: str | Sequence[str] | None) -> tuple[Selector, ...]:
     return tuple(map(Selector.of_pattern, (patterns,) if isinstance(patterns, str) else patterns or ()))
 
 
-def _shown(patterns: str | Sequence[str]) -> str:
-    if isinstance(patterns, str):
+def _level(selector: Selector | None, parameter: Parameter) -> tuple[int, int]:
+    """How specific a test of names is by its kind: of the tensor or only of its array, and a name or a pattern."""
+    if selector is None or selector.is_open:
+        return 0, 0
+    return (2 if selector.match(parameter.name) is not None else 1), int(selector.is_name)
+
+
+def _shown(patterns: Any) -> str:
+    if isinstance(patterns, str | int):
         return json.dumps(patterns, ensure_ascii=False)
     more = f", and {len(patterns) - SHOWN} more" if len(patterns) > SHOWN else ""
     return f"[{json.dumps(list(patterns[:SHOWN]), ensure_ascii=False)[1:-1]}{more}]"

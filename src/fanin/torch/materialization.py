@@ -61,15 +61,15 @@ def materialize(
     if device is not None and torch.device(device).type == "meta":
         raise ArgumentError("materialize: device='meta' has no memory; give the device to allocate on, such as 'cpu'.")
     listed = renamed(arrays(module, shards), names)
-    entries = plan.resolve([parameter for array in listed for parameter in array.parameters], seed=seed)
+    resolved = plan.of_arrays(listed, seed=seed)
     for array in listed:
         if array.handle.is_meta:
             _check_allocatable(array, device)
         else:
             check(array.handle, array.name)
     made = _allocate(module, device)
-    filled = [replace(array, handle=made.get(id(array.handle), array.handle)) for array in listed]
-    apply(entries, Module(module, filled), filled, None, progress, type(module).__name__)
+    filled = [replace(array, handle=made.get(id(array.handle), array.handle)) for array in resolved.arrays]
+    apply(resolved, Module(module, filled), filled, None, progress, type(module).__name__)
     return module
 
 

@@ -55,10 +55,10 @@ def _dense(layer: Any, key: str, shapes: Shapes) -> Held:
 
 
 def _adapted(key: str, layout: str) -> Held | None:
-    """The low-rank matrices of LoRA, which have no role: together they have to begin as zero."""
+    """The low-rank matrices of LoRA."""
     if not key.startswith("lora_"):
         return None
-    return Held(layout=layout if key.endswith("_a") else "i o")
+    return Held("lora.a", layout) if key.endswith("_a") else Held("lora.b", "i o")
 
 
 def _einsum(layer: Any, key: str, shapes: Shapes) -> Held:

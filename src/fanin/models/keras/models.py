@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fanin.errors import PlanError
-from fanin.models.arrays import Array
+from fanin.models.arrays import Array, Part
 from fanin.models.keras.listing import arrays, layers
+from fanin.models.keras.reading import read
 from fanin.models.keras.writing import check, finish, write
 from fanin.recipe import Piece
 
@@ -23,6 +24,10 @@ class Layer:
     def __init__(self, layer: Any, listed: Sequence[Array]) -> None:
         self.arrays = listed
         self._layer = layer
+
+    def read(self, array: Array) -> Sequence[Part]:
+        """What this process has of a variable, as NumPy sees it."""
+        return read(array)
 
     def check(self, array: Array) -> None:
         """Refuse a variable that cannot be written."""

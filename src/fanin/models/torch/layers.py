@@ -90,7 +90,8 @@ def _attention(layer: nn.MultiheadAttention, name: str) -> Held:
         inputs = (width, layer.kdim, layer.vdim)[separate.index(name)]
         return Held("attention.kernel", "o i", (width, inputs), facts={"fan_in": inputs, "fan_out": width})
     if name == "in_proj_bias":
-        return Held("attention.bias", shape=(3 * width,), facts=facts)
+        biases = tuple(each.replace("weight", "bias") for each in separate)
+        return Held("attention.bias", None, (3 * width,), biases, facts=facts)
     return Held(f"attention.{name}", facts=facts) if name in ("bias_k", "bias_v") else Held()
 
 

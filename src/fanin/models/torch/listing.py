@@ -16,7 +16,7 @@ from fanin.models.torch.layers import class_name, describe
 from fanin.models.torch.shards import Declared, extent, misplaced, reshard
 from fanin.spec import join_name
 
-__all__ = ["Place", "arrays", "places"]
+__all__ = ["Place", "arrays", "memory", "places"]
 
 # What wrappers call the module inside; `module` is dropped below these classes only, since models use that name.
 _INSIDE = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
@@ -65,10 +65,10 @@ def arrays(module: nn.Module, shards: Mapping[str, Declared] | None = None) -> t
     for place in places(module):
         if not (place.persistent or place.tensor.is_meta):
             continue
-        memory = _memory(place.tensor)
-        if memory in found:
-            rows = {*found[memory].zero_rows, *describe(place.layer, place.key).zero_rows}
-            found[memory] = replace(found[memory], zero_rows=tuple(sorted(rows)))
+        own = memory(place.tensor)
+        if own in found:
+            rows = {*found[own].zero_rows, *describe(place.layer, place.key).zero_rows}
+            found[own] = replace(found[own], zero_rows=tuple(sorted(rows)))
         elif place.name in names:
             raise PlanError(
                 f"two tensors are called {place.name!r} once the names of wrappers are left out; rename one of them."
@@ -76,13 +76,13 @@ def arrays(module: nn.Module, shards: Mapping[str, Declared] | None = None) -> t
         else:
             names.add(place.name)
             unused.discard(place.name)
-            found[memory] = _array(place, shards)
+            found[own] = _array(place, shards)
     if unused:
         raise PlanError(f"shards= names {', '.join(map(repr, sorted(unused)))}, which the module does not have.")
     return tuple(found.values())
 
 
-def _memory(tensor: torch.Tensor) -> object:
+def memory(tensor: torch.Tensor) -> object:
     """What two tensors of the same memory have in common; of any but plain ones that is the object."""
     plain = type(tensor) in (torch.Tensor, nn.Parameter) and tensor.layout is torch.strided and not tensor.is_meta
     if not plain or tensor.numel() == 0:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 
 from fanin.errors import PlanError
-from fanin.models.arrays import Array
+from fanin.models.arrays import Array, Part
 from fanin.models.torch.listing import arrays, places
+from fanin.models.torch.reading import read
 from fanin.models.torch.shards import Declared
 from fanin.models.torch.writing import check, write
 from fanin.recipe import Piece
@@ -15,7 +16,7 @@ __all__ = ["Module", "opened"]
 
 
 class Module:
-    """A module whose tensors are written in place: a `fanin.models.Model`.
+    """A module whose tensors are read and written in place: a `fanin.models.Model`.
 
     Args:
         module: whatever wraps it.
@@ -26,6 +27,10 @@ class Module:
         self.arrays = listed
         self._module = module
         self._before = [place.tensor for place in places(module)]
+
+    def read(self, array: Array) -> Sequence[Part]:
+        """What this process has of an array, as NumPy sees it."""
+        return read(array)
 
     def check(self, array: Array) -> None:
         """Refuse a tensor that cannot be written in place."""

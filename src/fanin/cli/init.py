@@ -1,0 +1,72 @@
+"""``fanin init``: the weights of a model, by a plan, to a file."""
+
+import math
+import time
+from pathlib import Path
+
+import click
+
+from fanin import __version__, use
+from fanin.cli import options
+from fanin.cli.group import main
+from fanin.cli.plans import entries_of
+from fanin.cli.signals import Signals
+from fanin.spec import STREAM
+
+__all__ = ["init"]
+
+
+def _output(ctx: click.Context, param: click.Parameter, text: str) -> Path:
+    if text == "-":
+        raise click.BadParameter("the output cannot be a pipe; give the name of a file.")
+    return Path(text)
+
+
+@main.command()
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, metavar="FILE", callback=_output, help="The file to write.")
+@options.seed("0")
+@options.dtype
+@options.like
+@options.threads
+@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@options.quiet
+@click.pass_obj
+def init(
+    signals: Signals,
+    plan: Path,
+    output: Path,
+    seed: int,
+    dtype: str | None,
+    like: Path | None,
+    threads: int | None,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Write the weights of a model, by a plan, to a file.
+
+    PLAN is a TOML file of rules, the output a safetensors file. No framework is needed. One version of
+    fanin, plan, seed, dtype and list of tensors make the same file, anywhere; only in tensors that are
+    computed whole (orthogonal, stft) may a few last bits differ.
+    """
+    from fanin import checkpoint
+    from fanin.plan import digest
+
+    started = time.perf_counter()
+    entries = entries_of(plan, like, seed, dtype)
+    metadata = {
+        "format": "pt",  # what transformers asks for
+        "fanin.version": __version__,
+        "fanin.stream": STREAM,
+        "fanin.seed": str(seed),
+        "fanin.plan": digest(entries),
+    }
+    with use(threads=threads), options.reported(signals, output.name, quiet) as progress:
+        size = checkpoint.write(output, entries, metadata=metadata, overwrite=force, progress=progress)
+    if not quiet:
+        seconds = time.perf_counter() - started
+        numbers = sum(math.prod(entry.shape) for entry in entries)
+        click.echo(
+            f"{output}: {len(entries):,} tensors, {numbers:,} parameters, {size:,} bytes "
+            f"in {seconds:.2f} s ({size / seconds / 1e6:,.0f} MB/s); seed {seed}, plan {metadata['fanin.plan'][:16]}"
+        )

@@ -1,0 +1,53 @@
+"""What JAX adds to trees: its pytrees, its arrays, and the layers of Flax and Equinox."""
+
+import importlib
+from typing import Any
+
+import jax
+
+from fanin.layouts import Shape
+from fanin.models.jax.layers import Layer
+from fanin.models.jax.leaves import kind_of
+from fanin.models.jax.making import made, of_recipe
+from fanin.models.jax.nodes import loaded, node_of
+from fanin.models.jax.placing import ArgumentTypeError, own_sharding, read
+from fanin.models.jax.reading import read_shards
+from fanin.models.jax.traces import in_trace, is_traced
+from fanin.models.trees.walking import Trail
+
+__all__ = [
+    "ArgumentTypeError", "Layer", "in_trace", "is_kept", "is_traced", "kind_of", "layer_of", "made", "node_of",
+    "of_recipe", "own_sharding", "read", "read_shards",
+]  # fmt: skip
+
+
+def is_kept(trail: Trail, leaf: Any) -> bool:
+    """Whether an array is no weight: the state of a generator, or what a layer keeps from one call to the next.
+
+    The latter count while they are abstract, since they then have no values yet.
+    """
+    module = loaded("flax.nnx")
+    variables = [] if module is None else [step.owner for step in trail if isinstance(step.owner, module.Variable)]
+    if any(isinstance(variable, module.RngState) for variable in variables):
+        return True
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return False
+    if any(isinstance(variable, module.Cache | module.Intermediate) for variable in variables):
+        return True
+    return loaded("equinox") is not None and bool(_layers("equinox").is_state(trail))
+
+
+def layer_of(trail: Trail, leaf: Any, shape: Shape) -> Layer | None:
+    """What is known of an array by the layers around it; None where nothing is."""
+    own = getattr(leaf, "layer", None)
+    if isinstance(own, Layer):
+        return own
+    for package, module in (("flax.nnx", "nnx"), ("equinox", "equinox")):
+        found: Layer | None = _layers(module).layer_of(trail, shape) if loaded(package) is not None else None
+        if found is not None:
+            return found
+    return None
+
+
+def _layers(name: str) -> Any:
+    return importlib.import_module(f"fanin.models.jax.{name}_layers")

@@ -1,0 +1,260 @@
+"""Which logical tensors the arrays of a model hold, as a plan says it: fused, renamed and tied ones."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from fanin.errors import ExpressionError, PlanError
+from fanin.expressions import Number
+from fanin.layouts import Shape
+from fanin.models import Array, Parameter
+from fanin.plan.problems import Problems, joined
+from fanin.plan.quantities import whole_number
+from fanin.plan.selectors import Selector, filled, placeholders
+from fanin.recipe import Window
+
+__all__ = ["Arrangement", "Fused", "unpacked"]
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What the arrays of a name hold: tensors that lie side by side along an axis.
+
+    Args:
+        match: a pattern for the names of arrays, as that of a `Rule`.
+        into: the names of the tensors, in their order; ``{i}`` stands for what the pattern captured. One
+            name with a number more, ``"experts.{e}.w1"``, stands for one tensor at each index of the axis.
+        axis: along which they lie, counted from 0, or from the end by negative numbers.
+        sizes: how far each reaches along the axis, numbers or expressions; None for equal parts. Tensors of
+            one index each have no sizes.
+        groups: how often they alternate: 8 for eight groups of queries, keys and values, each of which
+            has an eighth of every tensor.
+        where: the place that it was written at, for messages.
+
+    Raises:
+        PlanError: something of this cannot be used.
+
+    >>> Fused("*.{i}.attn.c_attn.weight", ["h.{i}.q", "h.{i}.k", "h.{i}.v"], axis=1).axis
+    1
+    """
+
+    match: str
+    into: str | Sequence[str]
+    axis: int = field(default=0, kw_only=True)
+    sizes: Sequence[int | str] | None = field(default=None, kw_only=True)
+    groups: int | str = field(default=1, kw_only=True)
+    where: str = field(default="", compare=False, repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        texts = [self.into] if isinstance(self.into, str) else list(self.into)
+        for text in (self.match, *texts):
+            if not isinstance(text, str) or not text:
+                raise PlanError(f"fused: {text!r} is no pattern and no name; give texts such as 'h.{{i}}.q.weight'.")
+        if not texts:
+            raise PlanError(f"fused {self.match!r} holds no tensors; give their names by into=.")
+        object.__setattr__(self, "into", tuple(texts))
+        if isinstance(self.axis, bool) or not isinstance(self.axis, int):
+            raise PlanError(f"fused {self.match!r}: axis must be the number of an axis, not {self.axis!r}.")
+        if self.sizes is not None:
+            object.__setattr__(self, "sizes", tuple(self.sizes))
+            if len(self.sizes) != len(texts) or self.index is not None:
+                raise PlanError(f"fused {self.match!r}: {len(self.sizes)} sizes for {len(texts)} tensors.")
+
+    @property
+    def selector(self) -> Selector:
+        """The test of names."""
+        return Selector.of_pattern(self.match)
+
+    @property
+    def index(self) -> str | None:
+        """The name of the number that counts along the axis, where one name stands for many tensors."""
+        known = set(self.selector.captures)
+        unknown = sorted({name for text in self.into for name in placeholders(text)} - known)
+        if not unknown:
+            return None
+        if len(unknown) > 1 or len(self.into) > 1:
+            raise PlanError(
+                f"fused {self.match!r}: {', '.join(map(repr, self.into))} use {', '.join(unknown)}, which the pattern "
+                f"does not capture; one name may have one number more, which then counts along the axis."
+            )
+        return unknown[0]
+
+    def split(self, array: Parameter, captures: Mapping[str, int], quantities: Mapping[str, Number]) -> list[Parameter]:
+        """The tensors in an array.
+
+        Raises:
+            PlanError, ExpressionError: the array does not hold them.
+        """
+        try:
+            axis = range(len(array.shape))[self.axis]
+        except IndexError:
+            raise PlanError(f"has no axis {self.axis}.") from None
+        length = array.shape[axis]
+        if self.index is not None:
+            names = [filled(self.into[0], {**captures, self.index: n}) for n in range(length)]
+            return [_part(array, name, axis, [(n, 1)]) for n, name in enumerate(names)]
+        known = {**quantities, **captures}
+        groups = whole_number(self.groups, known, least=1)
+        if self.sizes is None:
+            sizes = [length // len(self.into)] * len(self.into)
+        else:
+            sizes = [whole_number(size, known) for size in self.sizes]
+        if sum(sizes) != length or any(size % groups for size in sizes):
+            told = " + ".join(map(str, sizes))
+            raise PlanError(f"has {length} on axis {axis}, which is not {told}{f' in {groups} groups' * (groups > 1)}.")
+        starts = [0, *itertools.accumulate(size // groups for size in sizes)]
+        return [
+            _part(
+                array,
+                filled(text, captures),
+                axis,
+                [(g * length // groups + at, size // groups) for g in range(groups)],
+            )
+            for text, at, size in zip(self.into, starts, sizes, strict=False)
+        ]
+
+
+def _part(array: Parameter, name: str, axis: int, runs: Sequence[tuple[int, int]]) -> Parameter:
+    """The tensor that is made of some runs along an axis."""
+
+    def window(start: int, size: int, shape: Shape) -> Window:
+        first = tuple(start if a == axis else 0 for a in range(len(shape)))
+        return Window(first, tuple(start + size if a == axis else n for a, n in enumerate(shape)))
+
+    whole = tuple(sum(size for _, size in runs) if a == axis else n for a, n in enumerate(array.shape))
+    inside = itertools.accumulate((size for _, size in runs), initial=0)
+    places = tuple(
+        (window(at, size, whole), window(start, size, array.shape))
+        for at, (start, size) in zip(inside, runs, strict=False)
+    )
+    return replace(array, name=name, shape=whole, array=array.array or array.name, at=places)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """All that a plan says of what arrays hold.
+
+    Attributes:
+        fused: arrays of several tensors.
+        renames: by pattern the names that tensors keep: those of their streams.
+        ties: by pattern the names of the tensors that others are the same as.
+        quantities: that expressions may use.
+    """
+
+    fused: tuple[Fused, ...] = ()
+    renames: Mapping[str, str] = field(default_factory=dict)
+    ties: Mapping[str, str] = field(default_factory=dict)
+    quantities: Mapping[str, Number] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, table in (("renames", self.renames), ("ties", self.ties)):
+            for pattern, name in table.items():
+                if not isinstance(pattern, str) or not isinstance(name, str) or not pattern or not name:
+                    raise PlanError(f"{what} are names by patterns, such as 'lm_head.weight' = 'wte.weight'.")
+                unknown = set(placeholders(name)) - set(Selector.of_pattern(pattern).captures)
+                if unknown or "*" in name or "?" in name:
+                    raise PlanError(f"{what}: {name!r} cannot be filled in from what {pattern!r} captures.")
+
+    def arrays(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """The arrays with the tensors that the plan says they hold.
+
+        Raises:
+            PlanError: something that is said fits no array, or an array does not hold what is said; two tensors
+                have one name and are not tied, or tied ones differ in shape or hang together in a ring.
+        """
+        if not (self.fused or self.renames or self.ties):
+            return tuple(arrays)
+        problems, used = Problems(), set[object]()
+        made = []
+        for array in arrays:
+            parts = [part for each in array.parameters for part in self._split(each, used, problems)]
+            parts = [self._renamed(part, self.renames, "renames", used, problems) for part in parts]
+            made.append((array, parts))
+        owners = {part.name: part for _, parts in made for part in parts}
+        result = []
+        for array, parts in made:
+            tied = [self._renamed(part, self.ties, "ties", used, problems) for part in parts]
+            for part, other in zip(parts, tied, strict=True):
+                if part.name != other.name:
+                    self._check_tie(part, other, owners, problems)
+            result.append(replace(array, parameters=tuple(tied)))
+        for kind, key in [*(("fused", each.match) for each in self.fused), *(("renames", key) for key in self.renames),
+                          *(("ties", key) for key in self.ties)]:  # fmt: skip
+            if (kind, key) not in used:
+                problems.add(f"{kind}: {key!r} matches no array.")
+        self._check_names(made, problems)
+        problems.check()
+        return tuple(result)
+
+    def _split(self, parameter: Parameter, used: set[object], problems: Problems) -> list[Parameter]:
+        found = [
+            (each, captures) for each in self.fused if (captures := each.selector.match(parameter.name)) is not None
+        ]
+        used.update(("fused", each.match) for each, _ in found)
+        if not found:
+            return [parameter]
+        (fused, captures), *others = found
+        if others:
+            problems.add(
+                f"{parameter.name!r} is fused by {fused.match!r} and by {others[0][0].match!r}; keep one.", fused.where
+            )
+        elif parameter.at is not None:
+            problems.add(f"{parameter.name!r} is a part of {parameter.array!r} already, by its layer.", fused.where)
+        else:
+            try:
+                return fused.split(parameter, captures, self.quantities)
+            except (PlanError, ExpressionError) as error:
+                problems.add(
+                    f"fused {fused.match!r}: {parameter.name!r}, shape {parameter.shape!r}, {error}", fused.where, error
+                )
+        return [parameter]
+
+    @staticmethod
+    def _renamed(
+        part: Parameter, table: Mapping[str, str], kind: str, used: set[object], problems: Problems
+    ) -> Parameter:
+        found = [
+            (key, captures) for key in table if (captures := Selector.of_pattern(key).match(part.name)) is not None
+        ]
+        used.update((kind, key) for key, _ in found)
+        if len(found) > 1:
+            problems.add(
+                f"{kind}: {part.name!r} is meant by {joined([repr(key) for key, _ in found])}; keep one of them."
+            )
+        if not found:
+            return part
+        key, captures = found[0]
+        return replace(part, name=filled(table[key], captures), array=part.array or part.name)
+
+    def _check_tie(self, part: Parameter, tied: Parameter, owners: Mapping[str, Parameter], problems: Problems) -> None:
+        owner = owners.get(tied.name)
+        if owner is None:
+            problems.add(f"ties: {part.name!r} is tied to {tied.name!r}, which there is not.")
+        elif any(Selector.of_pattern(key).match(owner.name) is not None for key in self.ties):
+            problems.add(f"ties: {part.name!r} is tied to {tied.name!r}, which is tied itself; name the owner.")
+        elif owner.shape != part.shape:
+            problems.add(f"ties: {part.name!r}, shape {part.shape!r}, is tied to {tied.name!r}, shape {owner.shape!r}.")
+
+    @staticmethod
+    def _check_names(made: Sequence[tuple[Array, list[Parameter]]], problems: Problems) -> None:
+        seen: dict[str, str] = {}
+        for array, parts in made:
+            for part in parts:
+                other = seen.setdefault(part.name, array.name)
+                if other != array.name or sum(each.name == part.name for each in parts) > 1:
+                    problems.add(
+                        f"{other!r} and {array.name!r} both hold {part.name!r}; where they are the same tensor, say so "
+                        f"by ties."
+                    )
+
+
+def unpacked(parameters: Sequence[Parameter]) -> tuple[Array, ...]:
+    """The arrays that hold some parameters: one for each, but for those that say where in one they are."""
+    held: dict[str, list[Parameter]] = {}
+    for each in parameters:
+        held.setdefault(each.array if each.at is not None and each.array else each.name, []).append(each)
+    arrays = []
+    for name, parts in held.items():
+        stops = [outside.stop for part in parts for _, outside in part.places]
+        arrays.append(Array(name, None, tuple(map(max, zip(*stops, strict=True))), tuple(parts)))
+    return tuple(arrays)
