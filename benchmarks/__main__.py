@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import calls, checkpoints, fills, jax, keras, models
+from benchmarks import calls, checkpoints, fills, jax, keras, models, proof
 from benchmarks.timing import Row
 
 SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
@@ -22,6 +22,7 @@ SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
     "imports": calls.imports,
     "jax": jax.jax,
     "checkpoints": checkpoints.checkpoints,
+    "proof": proof.proof,
     "building": models.building,
     "materializing": models.materializing,
     "keras": keras.initializers,

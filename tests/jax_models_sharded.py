@@ -112,6 +112,10 @@ own = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sha
 check(PLAN.apply(own, seed=7), WHOLE, lambda leaf: one)  # what shapes have
 check(PLAN.apply(made, seed=7), WHOLE, lambda leaf: None)  # what arrays have
 assert PLAN.apply(made, seed=7)["w"].sharding == made["w"].sharding
+ensemble = {"w": SHAPES["w"], "block": SHAPES["block"]}
+check(
+    fanin.jax.init_sharded(ensemble, PLAN, one, 7, member=3), PLAN.apply(ensemble, seed=7, member=3), lambda leaf: one
+)
 
 # Each window is drawn once, nothing larger than a shard; what is whole is computed once.
 asked: list[tuple[int, ...]] = []

@@ -337,7 +337,11 @@ def told(plan: Plan, *fragments: str) -> None:
         ({"fused": [Fused("qkv", ["q", "k"], sizes=["n", 8])]}, ["'n'"]),
         ({"fused": [Fused("qkv", ["q", "q"])]}, ["'qkv' and 'qkv' both hold 'q'"]),
         ({"fused": [Fused("qkv", ["q", "wte"])]}, ["both hold 'wte'", "say so by ties"]),
-        ({"fused": [Fused("qkv", ["q", "k"]), Fused("q*", ["a", "b"])]}, ["fused by 'qkv' and by 'q*'"]),
+        (
+            {"fused": [Fused("qkv", ["q", "k"]), Fused("q*", ["a", "b"])]},
+            ["fused 'qkv': 'qkv', shape (16, 6), is meant by 'q*' as well"],
+        ),
+        ({"fused": [Fused("qkv", ["qkv", "k"])]}, ["'qkv', shape (8, 6), comes of 'qkv' itself"]),
         ({"ties": {"head": "wtee"}}, ["'head' is tied to 'wtee', which there is not"]),
         ({"ties": {"head": "wte", "wte": "head"}}, ["which is tied itself; name the owner"]),
         ({"ties": {"head": "head2", "b": "wte"}}, ["'b', shape (4,), is tied to 'wte', shape (10, 6)"]),

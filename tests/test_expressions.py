@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanin.errors import ExpressionError
-from fanin.expressions import evaluate, parse_call
+from fanin.expressions import Call, evaluate, parse_call
 
 QUANTITIES = {"fan_in": 512, "n_layer": 12, "β": 0.02}
 
@@ -183,6 +183,8 @@ CALLS = [
     ("f(1 / 3, -inf, mode='fan_out')", ("f", (1 / 3, -math.inf), {"mode": "fan_out"})),
     ("f(True, None, [1, [2.5, 'a'], []])", ("f", (True, None, [1, [2.5, "a"], []]), {})),
     ("f(std=0.02 / sqrt(n_layer))", ("f", (), {"std": 0.02 / math.sqrt(12)})),
+    ("f(g(1), h=h())", ("f", (Call("g", (1,), {}),), {"h": Call("h", (), {})})),
+    ("f(sqrt(4), n_layer, n_layer(2))", ("f", (2.0, 12, Call("n_layer", (2,), {})), {})),  # a name and a call differ
 ]
 
 
@@ -203,7 +205,14 @@ def test_calls(text: str, call: tuple[str, tuple[object, ...], dict[str, object]
         ("f((1, 2))", "is no arithmetic"),
         ("f(f'{x}')", "is no arithmetic"),
         ("f(b'a')", "is no arithmetic"),
-        ("f(g(1))", "unknown function 'g'"),
+        ("f(2 * g(1))", "unknown function 'g'"),
+        ("f([g(1)])", "unknown function 'g'"),
+        ("f(g)", "unknown name 'g'"),
+        ("f(g.h(1))", "is no arithmetic"),
+        ("f(g(1)(2))", "is no arithmetic"),
+        ("f(log(x=1))", "is no arithmetic"),
+        ("f(g(h(i(j(*x)))))", "is no arithmetic"),
+        ("f(" * 102 + "1" + ")" * 102, "nested more than 100 deep"),
         ("f(nlayer)", "did you mean n_layer?"),
         ("f(1", "was never closed"),
         ("f(" + "[" * 120 + "]" * 120 + ")", "nested more than 100 deep"),

@@ -14,7 +14,7 @@ import torch
 from harness import FORMS
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
+from stored import written
 from test_torch_sharded import launch
 
 import fanin
@@ -31,6 +31,7 @@ from fanin.recipe import Window
 INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 ENGINES = [{"engine": "numpy"}, {"engine": "numba", "threads": 1}, {"engine": "numba", "threads": 3}]
 M = 2**64
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "proof.md").read_text("utf-8")
 
 # Recorded when the page was written, by `by_the_page`: row, column, value, lanes.
 KNOWN = [
@@ -98,6 +99,7 @@ def test_an_element_enters_as_the_page_says() -> None:
 def test_recorded_answers() -> None:
     for row, column, value, first, then in KNOWN:
         assert element(row, column, value) == (first, then) == by_the_page(row, column, value)
+        assert f"| 0x{first:016x} | 0x{then:016x} |" in PAGE
     assert len(KNOWN) >= 6
 
 
@@ -154,8 +156,7 @@ def test_small_tensors_of_few_values_do_not_collide() -> None:
 
 
 def stored(path: Path, **arrays: np.ndarray) -> Path:
-    save_file({name.replace("__", "."): np.ascontiguousarray(array) for name, array in arrays.items()}, path)
-    return path
+    return written(path, {name.replace("__", "."): array for name, array in arrays.items()})
 
 
 def test_an_array_that_is_widened_keeps_its_fingerprint(tmp_path: Path) -> None:

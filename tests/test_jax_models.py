@@ -69,6 +69,10 @@ NNX: dict[str, Case] = {
         lambda: abstract(lambda rngs: nnx.Einsum("ebd,edhk->ebhk", (2, 5, 3, 4), (3, 4), rngs=rngs)),
         "kernel", (2, 5, 3, 4), "b i o1 o2", 5,
     ),
+    "Einsum, in another order than the data": (
+        lambda: abstract(lambda rngs: nnx.Einsum("bthk, dkh -> btd", (5, 4, 3), None, rngs=rngs)),
+        "kernel", (5, 4, 3), "o i2 i1", 12,
+    ),
     "Conv": (lambda: abstract(lambda rngs: nnx.Conv(8, 12, (3, 2), rngs=rngs)), "kernel", (3, 2, 8, 12), "*k i o", 48),
     "Conv, grouped": (
         lambda: abstract(lambda rngs: nnx.Conv(8, 12, (3, 3), feature_group_count=4, rngs=rngs)),
@@ -578,3 +582,28 @@ def test_inside_of_a_program_an_nnx_module_is_left_as_it_is() -> None:
 def test_a_layer_whose_kernel_was_replaced_has_no_fans() -> None:
     layer = eqx.tree_at(lambda layer: layer.weight, eqx.nn.Linear(3, 4, key=KEY), jnp.ones((5, 7)))
     refused(lambda: HE.apply(layer) and DEFAULTS.apply(layer), PlanError, ValueError, "weight, shape (5, 7)")
+
+
+def test_generators_of_an_abstract_module_begin() -> None:
+    """So that it can run: keys that follow from their names, counts of 0. Those of a real one stay."""
+
+    class Noisy(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs) -> None:
+            self.dense, self.dropout = nnx.Linear(8, 8, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+
+    models = [nnx.eval_shape(lambda: Noisy(nnx.Rngs(3))) for _ in range(2)]
+    for model in models:
+        fanin.defaults("flax").apply(model, seed=7)
+    keys, counts = (nnx.state(models[0], kind) for kind in (nnx.RngKey, nnx.RngCount))
+    assert [int(count) for count in jax.tree.leaves(counts)] == [0] * len(jax.tree.leaves(counts))
+    for key, other in zip(jax.tree.leaves(keys), jax.tree.leaves(nnx.state(models[1], nnx.RngKey)), strict=True):
+        assert (jax.random.key_data(key) == jax.random.key_data(other)).all()
+    x = np.ones((64, 8), np.float32)
+    dropped = [np.asarray(model.dropout(x)) for model in models]
+    assert (dropped[0] == dropped[1]).all()
+    assert set(np.unique(dropped[0])) == {0.0, 2.0}
+    real = Noisy(nnx.Rngs(3))
+    before = [jax.random.key_data(key) for key in jax.tree.leaves(nnx.state(real, nnx.RngKey))]
+    fanin.defaults("flax").apply(real, seed=7)
+    after = [jax.random.key_data(key) for key in jax.tree.leaves(nnx.state(real, nnx.RngKey))]
+    assert all((one == other).all() for one, other in zip(before, after, strict=True))

@@ -21,7 +21,7 @@ def run(name: str) -> str:
 
 
 def test_models_on_eight_devices() -> None:
-    assert run("jax_models_sharded.py").split() == ["compared", "162"]
+    assert run("jax_models_sharded.py").split() == ["compared", "165"]
 
 
 def test_two_processes_hold_their_shards_and_no_more() -> None:

@@ -114,6 +114,11 @@ def test_no_submodule_hides_a_name() -> None:
         ("constant([[1, 2], [3, 4]])", initializers.Constant([[1, 2], [3, 4]])),
         ("constant(True)", initializers.Constant(True)),
         ("stft('imag', None)", initializers.STFT("imag", None)),
+        ("scaled(random_normal(stddev=1 / n_layer, seed=3), gain=1 / sqrt(2 * n_layer))",
+         initializers.Scaled(initializers.RandomNormal(0.0, 1 / 12, 3), 1 / 24**0.5)),
+        ("Scaled('he_normal(seed=3)', log(n_layer))", initializers.Scaled(initializers.HeNormal(3), float(np.log(12)))),
+        ("masked(scaled(initializer=ones(), gain=2), 'band', 1, None)",
+         initializers.Masked(initializers.Scaled("ones", 2.0), "band", 1, None)),
     ],
 )  # fmt: skip
 def test_texts_with_arguments(text: str, expected: initializers.Initializer) -> None:
@@ -170,8 +175,8 @@ class Uncallable:
         ("HeNorm", UnknownInitializerError, "did you mean he_normal"),
         ("he-normal", UnknownInitializerError, "did you mean he_normal"),
         ("truncated", UnknownInitializerError, "truncated_normal"),
-        ("", UnknownInitializerError, "Constant, GlorotNormal"),
-        ("zzz", UnknownInitializerError, "Constant, GlorotNormal"),
+        ("", UnknownInitializerError, "there are Arange, Constant, GlorotNormal"),
+        ("zzz", UnknownInitializerError, "there are Arange, Constant, GlorotNormal"),
         ("zzz(1)", UnknownInitializerError, "no initializer is called 'zzz'"),
         ("kaiming_normal_", UnknownInitializerError, "use fanin.torch.kaiming_normal_."),
         ("kaiming_normal_", UnknownInitializerError, "is called 'kaiming_normal'"),
@@ -195,6 +200,18 @@ class Uncallable:
         ("zeros(1)", ArgumentError, "called as Zeros()"),
         ("he_normal(1, seed=2)", ArgumentError, "multiple values"),
         ("random_normal(stddev=-1)", ArgumentError, "'random_normal(stddev=-1)': RandomNormal: stddev"),
+        ("scaled(he_norml(), 2)", UnknownInitializerError, "called 'he_norml'; did you mean he_normal"),
+        ("random_normal(stddev=sqr(2))", UnknownInitializerError, "called 'sqr'; did you mean sqrt?"),
+        ("random_normal(ones())", ArgumentError, "mean=Ones() is a Ones"),
+        ("constant([ones()])", ExpressionError, "unknown function 'ones'"),
+        ("scaled(ones(1), 2)", ArgumentError, "called as Ones()"),
+        ("scaled(ones(), ones())", ArgumentError, "gain must be one finite real number; gain=Ones()"),
+        ("scaled(ones)", ExpressionError, "unknown name 'ones'"),
+        ("scaled('ones / 2', 2)", UnknownInitializerError, "called 'ones / 2'; did you mean"),
+        ("scaled(2, 2)", UnknownInitializerError, "2 stands for no initializer"),
+        ("scaled(None, 2)", ArgumentError, "initializer is None; give one, such as Scaled('he_normal', ...)"),
+        ("scaled", ArgumentError, "called as Scaled(initializer, gain)"),
+        ("scaled(" * 40 + "ones()" + ", 2)" * 40, ArgumentError, "wrapped more than 32 deep"),
         ("he_normal(seed=-1)", SeedError, "'he_normal(seed=-1)': seed must be"),
     ],
 )
@@ -204,6 +221,14 @@ def test_what_stands_for_nothing(identifier: object, error: type[Exception], fra
     assert fragment in str(caught.value)
     assert type(caught.value) is error
     assert isinstance(caught.value, FaninError)
+
+
+def test_no_initializer_is_called_as_a_function_of_arithmetic() -> None:
+    from fanin.expressions import FUNCTIONS
+    from fanin.initializers.registry import _BY_PLAIN_NAME
+
+    assert len(FUNCTIONS) == 6
+    assert not FUNCTIONS.keys() & _BY_PLAIN_NAME.keys()
 
 
 def test_no_name_is_foreign_and_known() -> None:

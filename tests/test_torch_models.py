@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.optim.swa_utils import AveragedModel
@@ -771,3 +773,50 @@ def test_a_shard_that_does_not_fit_is_told(shards: Any, error: Any, fragments: l
 
 def test_six_standard_errors_are_narrow() -> None:
     assert std_error(poisoned(512, 512)) < 0.01
+
+
+# Wrong plans ---------------------------------------------------------------------------------------
+
+PATTERNS = [
+    "*", "scale", "module.weight", "*.bias", "*.weight", "body.*", "body.{i}.weight", "body.0.*", "bdoy.*", "*.0.*",
+]  # fmt: skip
+rules = st.builds(
+    lambda pattern, role, rank, expect: Rule(pattern, "random_normal", role=role, rank=rank, expect=expect),
+    st.sampled_from(PATTERNS),
+    st.sampled_from([None, None, "dense.*", "*.bias", "conv.*"]),
+    st.sampled_from([None, None, 1, 2, [0, 1]]),
+    st.sampled_from([None, None, 1, 2, 3]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(rules, max_size=5))
+def test_a_wrong_plan_never_writes(given_rules: list[Rule]) -> None:
+    """Whatever the rules are, all of a model is written, each tensor by the one most specific rule, or nothing is."""
+    model = poison(Named())
+    before = contents(model)
+    parameters = fanin.parameters(model)
+    plan = Plan(given_rules)
+    meant = {
+        parameter.name: [rule for rule in given_rules if rule.claims(parameter) is not None] for parameter in parameters
+    }
+    try:
+        plan.apply(model, seed=7)
+    except PlanError as error:
+        assert contents(model) == before
+        message = str(error)
+        if any(not found for found in meant.values()):
+            assert "no rule claims" in message
+            assert next(name for name, found in meant.items() if not found) in message
+        else:
+            assert any(text in message for text in ("neither is more specific", "claims", "matches no parameter"))
+        assert any(rule.selector in message for rule in given_rules) or not given_rules
+        return
+    after = contents(model)
+    assert all(after[parameter.name] != before[parameter.name] for parameter in parameters)
+    for entry in plan.resolve(parameters, seed=7):
+        others = [rule for rule in meant[entry.name] if rule is not entry.rule]
+        assert all(entry.rule.outranks(rule, entry.parameter) for rule in others)
+        assert not any(rule.outranks(entry.rule, entry.parameter) for rule in others)
+    for rule in given_rules:
+        assert rule.expect in (None, sum(entry.rule is rule for entry in plan.resolve(parameters, seed=7)))

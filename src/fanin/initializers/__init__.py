@@ -2,9 +2,9 @@
 
 Drawn elementwise, with all the laws of the stream: `Zeros`, `Ones`, `Constant` (of a number),
 `Identity`, `RandomNormal`, `RandomUniform`, `TruncatedNormal`, `VarianceScaling`, `GlorotUniform`,
-`GlorotNormal`, `HeUniform`, `HeNormal`, `LecunUniform`, `LecunNormal`, `Scaled` (of one of these). Computed
-whole, on the host: `Constant` of an array, `Orthogonal`, `STFT`, `LogUniform`, `Arange`, `Sinusoids`, `Masked`,
-`Transformed`, `Scaled` (of one of these).
+`GlorotNormal`, `HeUniform`, `HeNormal`, `LecunUniform`, `LecunNormal`, `Scaled` (of one of these).
+Computed whole, on the host: `Constant` of an array, `Orthogonal`, `STFT`, `LogUniform`, `Arange`, `Sinusoids`,
+`Masked`, `Transformed`, `Scaled` (of one of these).
 
 The classes answer to their Keras names in lower case too: ``initializers.he_normal(seed=7)``.
 """

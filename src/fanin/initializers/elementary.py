@@ -2,7 +2,7 @@
 
 No two libms agree on the last bit of exp, log or cos; IEEE arithmetic, one operation at a time as NumPy
 does it, leaves nothing to agree on. Each function is within 2**-50 of its value, relative to the value or, where
-it is a sum of larger terms, to these: one in some 2**26 float32 that follow is not the nearest one.
+it is a sum of larger terms, to these: one in some 2**24 float32 that follow is not the nearest one.
 """
 
 import math

@@ -12,7 +12,7 @@ from fanin.initializers.base import Initializer, real, scalar
 from fanin.initializers.elementary import MOST_QUARTERS, cos, exp, log, sin
 from fanin.initializers.elementwise import each
 from fanin.initializers.indices import index
-from fanin.layouts import Layout, Shape
+from fanin.layouts import ARRAY_ORDER, Layout, Shape
 from fanin.recipe import Recipe, Whole, Window
 
 __all__ = ["Arange", "Sinusoids"]
@@ -26,8 +26,7 @@ class Arange(Initializer):
     Args:
         start: the first number.
         step: from one to the next.
-        axis: which canonical axis (see `fanin.layouts.Layout`), the last one by default; without a layout, which
-            axis of the array.
+        axis: which axis of the array as it is stored, whatever the layout; the last one by default.
 
     Raises:
         ArgumentError: an argument is no finite number, or the last number is beyond float64 or 2**62 (at the call).
@@ -53,16 +52,17 @@ class Arange(Initializer):
             raise ArgumentError(f"Arange: axis must be an integer, not {axis!r}.") from None
 
     def _recipe(self, shape: Shape, layout: Layout, name: str, seed: int | None) -> Recipe:
-        lengths = layout.canonical_shape(shape)
-        if not -len(lengths) <= self.axis < len(lengths):
-            raise ShapeError(f"Arange: axis={self.axis} is no axis of the shape {shape!r}, which has {len(lengths)}.")
-        last = self.start + self.step * max(0, lengths[self.axis] - 1)
+        if layout.stated:
+            layout.axes(shape)
+        if not -len(shape) <= self.axis < len(shape):
+            raise ShapeError(f"Arange: axis={self.axis} is no axis of the shape {shape!r}, which has {len(shape)}.")
+        last = self.start + self.step * max(0, shape[self.axis] - 1)
         greatest = max(abs(self.start), abs(last))
         if not greatest < (2**62 if isinstance(last, int) else np.inf):
             raise ArgumentError(f"{self!r} reaches {greatest!r} in the shape {shape!r}, more than 64 bits hold.")
 
         def part(window: Window) -> np.ndarray:
-            steps = index(layout, shape, self.axis, window)
+            steps = index(ARRAY_ORDER, shape, self.axis, window)
             return np.broadcast_to(self.start + self.step * steps, window.shape)
 
         return Whole.by_windows(part, shape)
@@ -83,12 +83,12 @@ class Arange(Initializer):
 class Sinusoids(Initializer):
     """Sines and cosines of positions, at frequencies that fall geometrically: fixed position embeddings.
 
-    For the last two canonical axes, T positions and C channels, with ``n = C / 2`` frequencies ::
+    For the last two axes of the array as it is stored, T positions and C channels, with ``n = C / 2`` frequencies ::
 
         f[j] = max_timescale ** (-j / n), j = 0 ... n - 1           (or j / (n - 1) with endpoint=True)
         w[t, j] = sin(t f[j]),  w[t, n + j] = cos(t f[j])           (or w[t, 2 j] and w[t, 2 j + 1], interleaved)
 
-    the same on every further axis. With ``grid=[rows, columns]`` position t stands for the place
+    the same on every further axis, whatever the layout. With ``grid=[rows, columns]`` position t stands for the place
     ``(t // columns, t % columns)``: the first half of the channels are these sinusoids of the column, the
     second half those of the row.
 
@@ -113,9 +113,9 @@ class Sinusoids(Initializer):
 
     >>> from fanin import initializers
     >>> initializers.Sinusoids(interleaved=True)((3, 4)).round(2)
-    array([[0.  , 1.  , 0.  , 1.  ],
-           [0.84, 0.54, 0.01, 1.  ],
-           [0.91, -0.42, 0.02, 1.  ]], dtype=float32)
+    array([[ 0.  ,  1.  ,  0.  ,  1.  ],
+           [ 0.84,  0.54,  0.01,  1.  ],
+           [ 0.91, -0.42,  0.02,  1.  ]], dtype=float32)
     """
 
     def __init__(
@@ -132,10 +132,11 @@ class Sinusoids(Initializer):
         self.grid = None if grid is None else _grid(grid)
 
     def _recipe(self, shape: Shape, layout: Layout, name: str, seed: int | None) -> Recipe:
-        lengths = layout.canonical_shape(shape)
-        if len(lengths) < 2:
+        if layout.stated:
+            layout.axes(shape)
+        if len(shape) < 2:
             raise ShapeError(f"Sinusoids: the shape {shape!r} has no two axes, for positions and channels.")
-        positions, channels = lengths[-2:]
+        positions, channels = shape[-2:]
         if positions > MOST_QUARTERS:
             raise ShapeError(f"Sinusoids: {positions} positions are more than {MOST_QUARTERS}.")
         if self.grid is not None and math.prod(self.grid) != positions:
@@ -150,7 +151,7 @@ class Sinusoids(Initializer):
             )
 
         def part(window: Window) -> np.ndarray:
-            position, channel = (index(layout, shape, axis, window) for axis in (-2, -1))
+            position, channel = (index(ARRAY_ORDER, shape, axis, window) for axis in (-2, -1))
             if self.grid is not None:
                 row, column = np.divmod(position, self.grid[1])
                 position, channel = np.where(channel < block, column, row), channel % block

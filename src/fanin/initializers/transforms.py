@@ -111,7 +111,7 @@ class Transformed(Wrapper):
     >>> steps = "transformed(log_uniform(0.001, 0.1, seed=7), 'inverse_softplus', minimum=1e-4)"  # and its dt_bias
     >>> bias = initializers.get(steps)((1536,))
     >>> print(f"{bias.min():.2f} {bias.max():.2f}")
-    -6.90 -2.26
+    -6.91 -2.25
     """
 
     def __init__(

@@ -25,6 +25,7 @@ def init_sharded(
     seed: int = 0,
     *,
     names: Naming = None,
+    member: int | None = None,
     progress: Progress | None = None,
 ) -> Any:
     """Make the arrays of a model sharded: each device's shard from its part alone, without communication.
@@ -41,6 +42,7 @@ def init_sharded(
             `jax.sharding.PartitionSpec` of the mesh in context, or None for the array's own.
         seed: 0 to 2**64 - 1.
         names: see `fanin.Plan.apply`.
+        member: of an ensemble, see `fanin.Plan.resolve`.
         progress: see `fanin.Plan.apply`.
 
     Returns:
@@ -67,7 +69,7 @@ def init_sharded(
             f"init_sharded takes a tree of jax.ShapeDtypeStruct; there are none in this {type(shapes).__name__}."
         )
     tree = trees.Tree(shapes, found, _chooser(sharding))
-    resolved = plan.of_arrays(renamed(tree.arrays, names), seed=seed)
+    resolved = plan.of_arrays(renamed(tree.arrays, names), seed=seed, member=member)
     return apply(resolved, tree, resolved.arrays, None, progress, type(shapes).__name__)
 
 

@@ -1,7 +1,7 @@
 """Which logical tensors the arrays of a model hold, as a plan says it: fused, renamed and tied ones."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fanin.errors import ExpressionError, PlanError
@@ -123,11 +123,27 @@ def _part(array: Parameter, name: str, axis: int, runs: Sequence[tuple[int, int]
 
     whole = tuple(sum(size for _, size in runs) if a == axis else n for a, n in enumerate(array.shape))
     inside = itertools.accumulate((size for _, size in runs), initial=0)
-    places = tuple(
+    cuts = [
         (window(at, size, whole), window(start, size, array.shape))
         for at, (start, size) in zip(inside, runs, strict=False)
-    )
+    ]
+    places = tuple(found for cut in cuts for place in array.places for found in _composed(cut, place))
     return replace(array, name=name, shape=whole, array=array.array or array.name, at=places)
+
+
+def _composed(cut: tuple[Window, Window], place: tuple[Window, Window]) -> Iterator[tuple[Window, Window]]:
+    """Where a part of a tensor lies, given where the part is in the tensor and the tensor in its array."""
+    (own, there), (here, outside) = cut, place
+    start, stop = tuple(map(max, there.start, here.start)), tuple(map(min, there.stop, here.stop))
+    if all(low < high for low, high in zip(start, stop, strict=True)):
+        yield (
+            Window(*(_moved(end, there.start, own.start) for end in (start, stop))),
+            Window(*(_moved(end, here.start, outside.start) for end in (start, stop))),
+        )
+
+
+def _moved(index: Shape, origin: Shape, target: Shape) -> Shape:
+    return tuple(each - a + b for each, a, b in zip(index, origin, target, strict=True))
 
 
 @dataclass(frozen=True)
@@ -186,7 +202,10 @@ class Arrangement:
         problems.check()
         return tuple(result)
 
-    def _split(self, parameter: Parameter, used: set[object], problems: Problems) -> list[Parameter]:
+    def _split(
+        self, parameter: Parameter, used: set[object], problems: Problems, within: tuple[str, ...] = ()
+    ) -> list[Parameter]:
+        """The tensors in one, which may hold several themselves."""
         found = [
             (each, captures) for each in self.fused if (captures := each.selector.match(parameter.name)) is not None
         ]
@@ -194,20 +213,18 @@ class Arrangement:
         if not found:
             return [parameter]
         (fused, captures), *others = found
-        if others:
+        try:
+            if others:
+                raise PlanError(f"is meant by {others[0][0].match!r} as well; keep one.")
+            if fused.match in within:
+                raise PlanError(f"comes of {fused.match!r} itself, and so on for ever; give its tensors other names.")
+            parts = fused.split(parameter, captures, self.quantities)
+        except (PlanError, ExpressionError) as error:
             problems.add(
-                f"{parameter.name!r} is fused by {fused.match!r} and by {others[0][0].match!r}; keep one.", fused.where
+                f"fused {fused.match!r}: {parameter.name!r}, shape {parameter.shape!r}, {error}", fused.where, error
             )
-        elif parameter.at is not None:
-            problems.add(f"{parameter.name!r} is a part of {parameter.array!r} already, by its layer.", fused.where)
-        else:
-            try:
-                return fused.split(parameter, captures, self.quantities)
-            except (PlanError, ExpressionError) as error:
-                problems.add(
-                    f"fused {fused.match!r}: {parameter.name!r}, shape {parameter.shape!r}, {error}", fused.where, error
-                )
-        return [parameter]
+            return [parameter]
+        return [each for part in parts for each in self._split(part, used, problems, (*within, fused.match))]
 
     @staticmethod
     def _renamed(

@@ -100,10 +100,9 @@ def _unclaimed(left: Sequence[Parameter], rules: Sequence[Rule], total: int) -> 
     def line(group: list[Parameter]) -> str:
         first = group[0]
         alike = f" and {len(group) - 1} more that differ in numbers only" if len(group) > 1 else ""
-        by_name = [number for number, rule in enumerate(rules) if rule.module is None and rule.role is None]
-        if not by_name:
+        if not rules:
             return located(f"{first}{alike}", first.where)
-        near = min(by_name, key=lambda number: _distance(rules[number], first.name))
+        near = min(range(len(rules)), key=lambda number: rules[number].distance(first))
         return located(f"{first}{alike}; nearest is {titled(near, rules[near])}", rules[near].where)
 
     return (
@@ -173,7 +172,3 @@ def _unexpected(number: int, rules: Sequence[Rule], claims: Sequence[Claim], wan
     written = f"{rule.expect} = {wanted}" if isinstance(rule.expect, str) else f"{wanted}"
     text = f"{titled(number, rule)} claims {len(own)} parameters, {joined(own)}, but expects {written}.{above}"
     return located(text, rule.where)
-
-
-def _distance(rule: Rule, name: str) -> int:
-    return min((selector.distance(name) for selector in rule.selectors), default=len(name))

@@ -16,6 +16,7 @@ __all__ = ["Rule"]
 
 KEYS = ("match", "regex", "module", "role", "rank")  # that select
 SHOWN = 3  # patterns of a list, in messages
+OTHER = 8  # characters that another class of layer, role or rank is worth, in suggestions
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,18 @@ class Rule:
             return None
         captures = self.captured(parameter.name)
         return self.captured(parameter.array) if captures is None and parameter.array else captures
+
+    def distance(self, parameter: Parameter) -> int:
+        """How far it is from meaning a parameter, about; for suggestions.
+
+        The characters of the name that one would have to change, and some for each other thing that differs.
+        """
+        names = min((selector.distance(parameter.name) for selector in self.selectors), default=0)
+        others = sum(
+            bool(selectors) and not any(each.match(getattr(parameter, key)) is not None for each in selectors)
+            for key, selectors in self._kinds.items()
+        )
+        return names + OTHER * (others + (self.rank is not None and len(parameter.shape) not in self._ranks))
 
     def outranks(self, other: "Rule", parameter: Parameter) -> bool:
         """Whether it is more specific than another rule that means the parameter as well."""

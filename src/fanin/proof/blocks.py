@@ -41,8 +41,7 @@ class Block:
 
     def values(self) -> np.ndarray:
         """The elements, where they are or copied."""
-        found: np.ndarray = self.view[self.here]
-        return found
+        return np.asarray(self.view[self.here])  # of no axes, NumPy gives a number
 
 
 def intersection(one: Window, other: Window) -> Window | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fanin.models import Array, Naming, Parameter
-from fanin.plan import Entry, Plan
+from fanin.plan import Entry, Plan, Resolved
 from fanin.plan.application import Only, chosen
 from fanin.progress import Progress
 from fanin.proof.compared import Comparison
@@ -79,7 +79,7 @@ def diff(
 
 
 def _is_plan(side: object) -> bool:
-    if isinstance(side, Plan):
+    if isinstance(side, Plan | Resolved):
         return True
     return isinstance(side, list | tuple) and bool(side) and all(isinstance(each, Entry) for each in side)
 

@@ -101,10 +101,10 @@ class Drawn:
         count = int(np.count_nonzero(differs))
         if not count:
             return Difference(0, near)
-        where = np.nonzero(differs)
-        first = tuple(int(each[0]) for each in where)
-        wrong = here[where]
-        low, high = (tuple(int(end(each)) for each in where) for end in (np.min, np.max))
+        where = np.argwhere(differs)
+        first = tuple(where[0].tolist())
+        wrong = here[differs]
+        low, high = (tuple(ends.tolist()) for ends in (where.min(0), where.max(0)))
         origin = block.at.start
         return Difference(
             count,

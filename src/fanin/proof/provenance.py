@@ -56,7 +56,7 @@ def _candidates(check: Check, checks: Sequence[Check], seed: int) -> Iterator[tu
         if other != stream.seed:
             yield dataclasses.replace(recipe, stream=Stream(stream.name, other)), f"the values that seed {other} gives"
     for layout in _layouts(check, recipe.layout):
-        text = f"the values of the layout {layout.text or 'of array order'!r}"
+        text = f"the values of the layout {layout.text!r}" if layout.stated else "the values in array order"
         yield dataclasses.replace(recipe, layout=layout), text
     for each in checks:
         if each is not check:
@@ -68,7 +68,7 @@ def _candidates(check: Check, checks: Sequence[Check], seed: int) -> Iterator[tu
 def _layouts(check: Check, own: Layout) -> Iterator[Layout]:
     shape = check.entry.shape
     coordinates = own.coordinates(shape)
-    for layout in (ARRAY_ORDER, *map(as_layout, LAYOUTS)):
+    for layout in (*map(as_layout, LAYOUTS), ARRAY_ORDER):
         try:
             if layout.coordinates(shape) != coordinates:
                 yield layout

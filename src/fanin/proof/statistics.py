@@ -10,10 +10,12 @@ from fanin.proof.moments import Moments, inside
 from fanin.recipe import Distribution, Normal
 from fanin.spec import FORMATS
 
-__all__ = ["GREATEST", "RAREST", "Statistics", "departures"]
+__all__ = ["GREATEST", "RAREST", "Statistics", "departures", "spread"]
 
 GREATEST = 6.0  # standard errors that a mean or a deviation may be off: 2e-9 of both sides of a normal
-RAREST = 2e-9  # the probability below which all values would lie as near to the mean as they do
+RAREST = 2e-9  # the probability below which values do not keep together so closely
+SKEWED = 10_000  # values from which on the mean of a skew distribution is about normal
+FLAT, FEW = 1.7, 100  # kurtosis of a distribution of few values, whose deviation is tested from so many on
 FAR = 9.0  # standard deviations that no normal of fewer than 10**18 elements reaches, whoever drew it
 
 
@@ -91,52 +93,75 @@ def departures(found: Statistics, known: Moments, distribution: Distribution | N
     count = found.count
     if not count:
         return told
-    if known.std == 0.0:
-        if found.low == found.high:
-            told += [] if found.low == known.mean else [f"all are {found.low:.6g}, plan {known.mean:.6g}"]
-        else:
+    if known.low == known.high:
+        if found.low != found.high:
             told.append(f"std {found.std:.4g}, plan all {known.mean:.6g}")
+        elif found.low != known.mean:
+            told.append(f"all are {found.low:.6g}, plan {known.mean:.6g}")
         return told
-    if found.low == found.high and count > 1:
-        return [*told, f"all are {found.low:.6g}, plan std {known.std:.4g}"]
+    if known.std:
+        told += _moments(found, known, distribution is not None)
+    if distribution is None:
+        return told
+    narrow = _narrow(found, distribution, dtype)
+    if found.low == found.high and narrow:
+        return [*told[:-1], f"all are {found.low:.6g}, plan std {known.std:.4g}"]
+    plan = f"plan [{known.low:.4g}, {known.high:.4g}]"
+    low, high = _bounds(known, distribution)
+    if found.low < low or found.high > high:
+        told.append(f"values in [{found.low:.4g}, {found.high:.4g}], {plan}")
+    return [*told, f"no value beyond [{found.low:.4g}, {found.high:.4g}], {plan}"] if narrow else told
+
+
+def _moments(found: Statistics, known: Moments, drawn: bool) -> list[str]:
+    """Test mean and deviation, where their errors are about normal for so many values."""
+    told: list[str] = []
+    count = found.count
+    middle = (known.low + known.high) / 2
+    if drawn and count < SKEWED and abs(known.mean - middle) > 1e-3 * known.std:
+        return told
     if abs(found.mean - known.mean) > GREATEST * known.std / math.sqrt(count):
         told.append(f"mean {found.mean:.4g}, plan {known.mean:.4g}")
-    if count > 1 and abs(_spread(found, known)) > GREATEST:
-        ratio = found.std / known.std
-        told.append(f"std {found.std:.4g}, plan {known.std:.4g} ({ratio:.3g} times)")
-    told += _extremes(found, known, distribution, dtype) if distribution is not None else []
+    if count > 1 and (count >= FEW or known.kurtosis > FLAT) and abs(spread(found, known)) > GREATEST:
+        told.append(f"std {found.std:.4g}, plan {known.std:.4g} ({found.std / known.std:.3g} times)")
     return told
 
 
-def _spread(found: Statistics, known: Moments) -> float:
+def spread(found: Statistics, known: Moments) -> float:
     """The deviation's distance from that expected, in standard errors, whatever the number of values.
 
     The sum of squares is about a chi-square of as many degrees as give it its variance (Box 1954), whose cube root
     is about normal (Wilson and Hilferty 1931).
     """
     count = found.count
-    degrees = 2 * count / max(known.kurtosis - 1 + 2 / (count - 1), 1e-9)
+    degrees = 2 * count / (max(known.kurtosis - 1, 0.5) + 2 / (count - 1))
     ratio = found.squares / (count - 1) / known.std**2
     part = 2 / (9 * degrees)
     return float((ratio ** (1 / 3) - (1 - part)) / math.sqrt(part))
 
 
-def _extremes(found: Statistics, known: Moments, distribution: Distribution, dtype: np.dtype) -> list[str]:
-    """Say where values go beyond the bounds, or keep clear of them."""
-    lower, upper = -math.inf, math.inf
+def _bounds(known: Moments, distribution: Distribution) -> tuple[float, float]:
+    """Between which values lie, if not by the stream's variates then by those of any other normal."""
+    low, high = known.low, known.high
     if isinstance(distribution, Normal):
-        lower, upper = distribution.lower, distribution.upper
-    open_ended = isinstance(distribution, Normal)
-    low = known.mean - FAR * known.std if open_ended and math.isinf(lower) else known.low
-    high = known.mean + FAR * known.std if open_ended and math.isinf(upper) else known.high
-    plan = f"plan [{known.low:.4g}, {known.high:.4g}]"
-    told = []
-    if found.low < low or found.high > high:
-        told.append(f"values in [{found.low:.4g}, {found.high:.4g}], {plan}")
+        low = known.mean - FAR * known.std if math.isinf(distribution.lower) else low
+        high = known.mean + FAR * known.std if math.isinf(distribution.upper) else high
+    return low, high
+
+
+def _narrow(found: Statistics, distribution: Distribution, dtype: np.dtype) -> bool:
+    """Whether the values keep together more closely than chance has it.
+
+    The probability between the least and the greatest of n values is distributed as Beta(n - 1, 2), whatever they
+    are of.
+    """
+    count = found.count
     within = inside(distribution, found.low - _step(found.low, dtype), found.high + _step(found.high, dtype))
-    if within < 1.0 and (within <= 0.0 or found.count * math.log(within) < math.log(RAREST)):
-        told.append(f"no value beyond [{found.low:.4g}, {found.high:.4g}], {plan}")
-    return told
+    if within >= 1.0 or count < 2:
+        return False
+    if within <= 0.0:
+        return True
+    return (count - 1) * math.log(within) + math.log(count - (count - 1) * within) < math.log(RAREST)
 
 
 def _step(value: float, dtype: np.dtype) -> float:

@@ -60,7 +60,10 @@ class Tree:
         """The tree with the arrays that were made; itself where all were written in place."""
 
         def visit(trail: Trail, leaf: Any) -> Any:
-            return self._new.get(name_of(trail), leaf) if kind_of(leaf) is not None else leaf
+            if kind_of(leaf) is not None and (name := name_of(trail)) in self._new:
+                return self._new[name]
+            room = jax_room()
+            return leaf if room is None else room.begun(trail, leaf)
 
         return traverse(self._root, visit)
 
