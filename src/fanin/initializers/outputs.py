@@ -10,7 +10,7 @@ from fanin.layouts import Shape
 
 __all__ = ["aligned", "allocated", "checked"]
 
-ALIGNMENT = 64  # bytes: memory that is so aligned becomes a tensor of JAX or TensorFlow without a copy
+ALIGNMENT = 64  # bytes; the least that jaxlib and TensorFlow take of memory that they do not own
 
 
 def allocated(shape: Shape, dtype: object) -> np.ndarray:
@@ -28,17 +28,19 @@ def allocated(shape: Shape, dtype: object) -> np.ndarray:
 
 
 def aligned(shape: Shape, dtype: object) -> np.ndarray:
-    """Return a new array, of any content, that other libraries can use as it is.
+    """Return a new array, of any content, that JAX and TensorFlow can use as it is.
 
     Raises:
         DTypeError: fanin writes no such dtype.
         ShapeError: NumPy makes no array of so many axes or bytes.
     """
     resolved = dtypes.resolve(dtype)
-    size = math.prod(shape) * resolved.itemsize
-    memory = allocated((size + ALIGNMENT,), "uint8")
+    try:
+        memory = allocated((math.prod(shape) * resolved.itemsize + ALIGNMENT,), "uint8")
+    except ShapeError:
+        raise ShapeError(f"NumPy makes no {resolved.name} array of shape {shape!r}: it has too many bytes.") from None
     start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(resolved).reshape(shape)
+    return memory[start : start + memory.size - ALIGNMENT].view(resolved).reshape(shape)
 
 
 def checked(out: object, dtype: object, shape: Shape) -> np.ndarray:

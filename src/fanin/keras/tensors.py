@@ -1,23 +1,20 @@
 """Tensors of Keras' backend, made from what `fanin.initializers` gives, and the arguments that are such tensors."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from fanin import dtypes
-from fanin.errors import ArgumentError, ShapeError
-from fanin.initializers import Initializer, outputs
+from fanin.errors import ArgumentError
+from fanin.initializers import Initializer
+from fanin.initializers.outputs import aligned
 from fanin.initializers.shardings import placement
 from fanin.layouts import Shape
+from fanin.models.keras import of_tensorflow
 from fanin.recipe import Draw, check_shape
 
 __all__ = ["plain", "tensor", "unconverted"]
-
-_ALIGNMENT = 64  # bytes; the least that jaxlib and TensorFlow take of memory that they do not own
-_COPIED = {"bool", "float8_e4m3fn", "float8_e5m2"}  # which TensorFlow's bitcast does not take
 
 
 def tensor(initializer: Initializer, shape: Sequence[int], dtype: object, layout: object) -> Any:
@@ -40,7 +37,7 @@ def tensor(initializer: Initializer, shape: Sequence[int], dtype: object, layout
     make = _MAKERS.get(keras.backend.backend())
     if make is None:
         return keras.ops.convert_to_tensor(initializer(shape, name), name)
-    return make(initializer(shape, name, out=_aligned(shape, name)), name)
+    return make(initializer(shape, name, out=aligned(check_shape(shape), name)), name)
 
 
 def _distributed(initializer: Initializer, shape: Shape, dtype: str, layout: Any) -> Any:
@@ -58,18 +55,6 @@ def _distributed(initializer: Initializer, shape: Shape, dtype: str, layout: Any
     if not placed or not drawn or sharding.is_fully_replicated:
         return initializer(shape, dtype, layout=layout)
     return jax.make_array_from_callback(shape, sharding, lambda part: initializer.window(shape, part, dtype))
-
-
-def _aligned(shape: Sequence[int], dtype: str) -> np.ndarray:
-    """Return memory that JAX and TensorFlow can use as it is."""
-    whole, resolved = check_shape(shape), dtypes.resolve(dtype)
-    size = math.prod(whole) * resolved.itemsize
-    try:
-        memory = outputs.allocated((size + _ALIGNMENT,), "uint8")
-    except ShapeError:
-        raise ShapeError(f"NumPy makes no {dtype} array of shape {whole!r}: it has too many bytes.") from None
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size].view(resolved).reshape(whole)
 
 
 def _of_jax(array: np.ndarray, dtype: str) -> Any:
@@ -95,11 +80,7 @@ def _of_tensorflow(array: np.ndarray, dtype: str) -> Any:
         return tf.constant(array)
     # In a function that is traced too: a tensor is handed to its graph, of which an array would be a constant.
     with tf.init_scope():
-        if dtype in _COPIED:
-            return tf.constant(array)
-        # tf.constant copies, and NumPy exports no dtype of ml_dtypes: hand the bits over. An operation puts them where
-        # `tf.device` says.
-        return tf.bitcast(tf.experimental.dlpack.from_dlpack(array.view(f"u{array.itemsize}").__dlpack__()), dtype)
+        return of_tensorflow(array)
 
 
 def _creating_variable() -> bool:

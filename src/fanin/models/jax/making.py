@@ -15,13 +15,12 @@ from jax.sharding import Sharding
 from fanin import engines
 from fanin.engines.jax import draw_window
 from fanin.engines.rounding import round_constant
+from fanin.initializers.outputs import aligned
 from fanin.layouts import Shape
 from fanin.models.arrays import Part, computed_once, write
 from fanin.recipe import ConstantValue, Diagonal, Draw, Piece, Recipe, Window
 
 __all__ = ["made", "of_recipe"]
-
-ALIGNMENT = 64  # bytes: memory of the host that is so aligned becomes an array of JAX without a copy
 
 
 def of_recipe(recipe: Recipe, dtype: np.dtype, sharding: Sharding | None) -> jax.Array:
@@ -97,13 +96,6 @@ def _shards(pieces: tuple[Piece, ...], dtype: np.dtype) -> Any:
 
 def _filled(pieces: Iterable[Piece], window: Window, dtype: np.dtype) -> np.ndarray:
     """A window in memory that JAX takes as it is."""
-    view = _aligned(window.shape, dtype)
+    view = aligned(window.shape, dtype)
     write(pieces, [Part(window, view)])
     return view
-
-
-def _aligned(shape: Shape, dtype: np.dtype) -> np.ndarray:
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)

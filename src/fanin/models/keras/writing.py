@@ -18,11 +18,10 @@ from fanin.errors import OutputError
 from fanin.initializers.outputs import aligned
 from fanin.models.arrays import Array, Part
 from fanin.models.arrays import write as write_parts
+from fanin.models.keras.tensors import of_tensorflow
 from fanin.recipe import Piece, Window
 
 __all__ = ["check", "finish", "write"]
-
-_COPIED = {"bool", "float8_e4m3fn", "float8_e5m2"}  # which TensorFlow's bitcast does not take
 
 
 def check(array: Array) -> None:
@@ -47,9 +46,7 @@ def check(array: Array) -> None:
 
 
 def _traced_by_jax() -> bool:
-    import jax
-
-    return isinstance(jax.lax.neg(0.0), jax.core.Tracer)
+    return bool(importlib.import_module("fanin.models.jax").in_trace())
 
 
 def _traced_by_tensorflow() -> bool:
@@ -101,19 +98,12 @@ def _write_torch(array: Array, pieces: Iterable[Piece]) -> None:
 
 
 def _write_jax(array: Array, pieces: Iterable[Piece]) -> None:
-    """One shard for each box of the array that some device here has, in memory that becomes an array as it is."""
     import jax
 
-    variable, shape = array.handle, array.shape
-    dtype = dtypes.resolve(variable.dtype)
-    sharding = _sharding(variable)
-    indices = [...] if sharding is None else sharding.addressable_devices_indices_map(shape).values()
-    memory = {box: aligned(box.shape, dtype) for box in dict.fromkeys(Window.of(shape, index) for index in indices)}
-    write_parts(pieces, [Part(box, view) for box, view in memory.items()])
-    if sharding is None:
-        _set(variable, jax.device_put(memory[Window.whole(shape)]))
-    else:
-        _set(variable, jax.make_array_from_callback(shape, sharding, lambda index: memory[Window.of(shape, index)]))
+    variable = array.handle
+    dtype = np.dtype(jax.dtypes.canonicalize_dtype(dtypes.resolve(variable.dtype)))  # no float64 without x64
+    made = importlib.import_module("fanin.models.jax").made
+    _set(variable, made(pieces, array.shape, dtype, _sharding(variable)))
 
 
 def _sharding(variable: Any) -> Any:
@@ -130,15 +120,7 @@ def _sharding(variable: Any) -> Any:
 
 
 def _write_tensorflow(array: Array, pieces: Iterable[Piece]) -> None:
-    import tensorflow as tf
-
-    view = _written(array, pieces)
-    if view.dtype.name in _COPIED:
-        tensor = tf.constant(view)
-    else:  # which would copy once more; NumPy exports no dtype of ml_dtypes, so hand the bits over
-        bits = tf.experimental.dlpack.from_dlpack(view.view(f"u{view.itemsize}").__dlpack__())
-        tensor = tf.bitcast(bits, view.dtype.name)
-    _set(array.handle, tensor)
+    _set(array.handle, of_tensorflow(_written(array, pieces)))
 
 
 def _write_elsewhere(array: Array, pieces: Iterable[Piece]) -> None:
