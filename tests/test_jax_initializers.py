@@ -192,8 +192,8 @@ def test_outside_of_a_trace_memory_is_handed_over(monkeypatch: pytest.MonkeyPatc
     from fanin.models.jax import making
 
     made: list[np.ndarray] = []
-    allocate = making._aligned
-    monkeypatch.setattr(making, "_aligned", lambda *arguments: made.append(allocate(*arguments)) or made[-1])
+    allocate = making.aligned
+    monkeypatch.setattr(making, "aligned", lambda *arguments: made.append(allocate(*arguments)) or made[-1])
     for dtype in ("float32", "bfloat16", "float8_e4m3fn"):
         array = fj.normal()(7, (1000, 100), dtype)
         assert array.unsafe_buffer_pointer() == made[-1].ctypes.data

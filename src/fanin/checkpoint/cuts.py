@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from fanin.checkpoint.header import Placed, Stored
+from fanin.checkpoint.header import Output, Placed
 from fanin.layouts import Shape
 from fanin.recipe import Window
 
@@ -18,7 +18,7 @@ LANES = 4  # neighbours on the last logical axis that the stream draws at once
 class Part:
     """A window of an array."""
 
-    stored: Stored
+    stored: Output
     window: Window
 
 

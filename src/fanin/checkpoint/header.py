@@ -17,7 +17,7 @@ from fanin.errors import CheckpointError
 from fanin.layouts import Shape
 from fanin.recipe import Piece
 
-__all__ = ["CODES", "Placed", "Stored", "header"]
+__all__ = ["CODES", "Output", "Placed", "header"]
 
 # How the format calls a dtype, in the order in which the safetensors library writes them: widest first,
 # so that every tensor is aligned.
@@ -34,13 +34,22 @@ _GREATEST = 100_000_000  # bytes; readers refuse longer headers
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """An array as a file has it: its name, shape and dtype, and the pieces that it is made of."""
+class Output:
+    """An array as a file is to have it.
+
+    Attributes:
+        name: of the array.
+        shape: of the array.
+        dtype: of the array.
+        pieces: that it is drawn from.
+        source: that it is copied from instead.
+    """
 
     name: str
     shape: Shape
     dtype: np.dtype
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Piece, ...] = ()
+    source: np.ndarray | None = None
 
     @property
     def windowable(self) -> bool:
@@ -52,12 +61,12 @@ class Stored:
 class Placed:
     """An array and the bytes of the file that hold it."""
 
-    stored: Stored
+    stored: Output
     start: int
     stop: int
 
 
-def header(arrays: Iterable[Stored], metadata: Mapping[str, str] | None) -> tuple[bytes, list[Placed]]:
+def header(arrays: Iterable[Output], metadata: Mapping[str, str] | None) -> tuple[bytes, list[Placed]]:
     """Return what a file begins with, and where its tensors go, in the order of the file.
 
     Raises:

@@ -18,11 +18,13 @@ import numpy as np
 
 from fanin import engines
 from fanin.checkpoint.cuts import Chunk, Part, chunks, most_bytes
-from fanin.checkpoint.header import Placed, Stored, header
+from fanin.checkpoint.header import Output, Placed, header
 from fanin.checkpoint.output import new_file, told
-from fanin.errors import CheckpointError
+from fanin.checkpoint.stored import Stored, opened
+from fanin.errors import ArgumentError, CheckpointError
 from fanin.models import arrays
 from fanin.plan import Entry, Resolved
+from fanin.plan.application import Only, chosen
 from fanin.recipe import Draw, Recipe, Whole
 
 __all__ = ["Progress", "stored", "write"]
@@ -39,6 +41,8 @@ def write(
     *,
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    base: str | os.PathLike[str] | None = None,
+    only: Only = None,
     progress: Progress | None = None,
 ) -> int:
     """Write the tensors of a resolved plan to a safetensors file, while they are drawn.
@@ -50,7 +54,9 @@ def write(
         path: of the file.
         entries: what `Plan.resolve` returned.
         metadata: texts to store in the file's header, each under a name.
-        overwrite: whether a file of that name is replaced.
+        overwrite: whether a file of that name is replaced; it may be the base.
+        base: a checkpoint, of which everything is copied that `only` does not mean, byte for byte.
+        only: which arrays are drawn: a pattern, a list of them, or a function of name and array; None is all.
         progress: called with the bytes written so far and in all; on any thread, one call at a time.
 
     Returns:
@@ -63,11 +69,13 @@ def write(
         CheckpointError: the file exists, has no room, or cannot be written, or there is no memory for a
             tensor that is computed whole. `errno` is EEXIST, ENOSPC, ENOMEM or the system's.
         DTypeError: an entry's dtype cannot hold its values.
+        PlanError: a pattern of `only` means nothing.
     """
     path, resolved = Path(path), entries if isinstance(entries, Resolved) else Resolved(entries)
     for entry in resolved:
         entry.recipe.check_dtype(entry.dtype)
-    head, placed = header(stored(resolved), metadata)
+    outputs = stored(resolved, None if base is None else opened(base), only)
+    head, placed = header(outputs, metadata)
     size = placed[-1].stop if placed else len(head)
     with new_file(path, size, overwrite=overwrite) as temporary:
         _Writing(path, temporary, size, progress).run(head, placed)
@@ -152,7 +160,11 @@ class _Writing:
         for part in chunk.parts:
             dtype, shape = part.stored.dtype, part.window.shape
             start, end = end, end + math.prod(shape) * dtype.itemsize
-            arrays.write(part.stored.pieces, [arrays.Part(part.window, buffer[start:end].view(dtype).reshape(shape))])
+            view = buffer[start:end].view(dtype).reshape(shape)
+            if part.stored.source is not None:
+                view[...] = part.stored.source[part.window.slices]
+            else:
+                arrays.write(part.stored.pieces, [arrays.Part(part.window, view)])
         self.put(file, chunk.offset, buffer[:end].data)
 
     def put(self, file: FileIO, offset: int, data: memoryview) -> None:
@@ -167,12 +179,33 @@ class _Writing:
                 self.progress(self.written, self.size)
 
 
-def stored(resolved: Resolved) -> list[Stored]:
-    """The arrays of a resolved plan as a file has them."""
-    return [
-        Stored(array.name, array.shape, resolved.held(array)[0][1].dtype, tuple(resolved.pieces(array)))
-        for array in resolved.arrays
-    ]
+def stored(resolved: Resolved, base: Stored | None = None, only: Only = None) -> list[Output]:
+    """The arrays of a resolved plan as a file is to have them: drawn, or copied where `only` does not mean them.
+
+    Raises:
+        PlanError: a pattern of `only` means none.
+        CheckpointError: what is to be copied is not in the base, or has another shape there.
+    """
+    if base is None and only is not None:
+        raise ArgumentError("only= leaves tensors as they are in base=, a checkpoint; give one.")
+    means = {array.name for array in chosen(resolved.arrays, only)}
+    there = {} if base is None else {array.name: array.handle for array in base.arrays}
+    outputs = []
+    for array in resolved.arrays:
+        if array.name in means:
+            dtype = resolved.held(array)[0][1].dtype
+            outputs.append(Output(array.name, array.shape, dtype, tuple(resolved.pieces(array))))
+            continue
+        source = there.get(array.name)
+        if source is None or source.shape != array.shape:
+            assert base is not None
+            found = "is not there" if source is None else f"has the shape {source.shape!r}"
+            raise CheckpointError(
+                f"{array.name!r}, shape {array.shape!r}, is to be copied from {base.path}, where it {found}; draw it, "
+                f"too, or give the plan the parameters of that checkpoint."
+            )
+        outputs.append(Output(array.name, array.shape, source.dtype, source=source))
+    return outputs
 
 
 def _draws(part: Part) -> bool:
@@ -192,7 +225,7 @@ def _computed(tensor: Placed) -> Placed:
     return dataclasses.replace(tensor, stored=dataclasses.replace(stored, pieces=pieces))
 
 
-def _known(recipe: Whole, stored: Stored) -> Whole:
+def _known(recipe: Whole, stored: Output) -> Whole:
     try:
         values = recipe.compute()
     except MemoryError:

@@ -28,6 +28,13 @@ def _output(ctx: click.Context, param: click.Parameter, text: str) -> Path:
 @options.seed("0")
 @options.dtype
 @options.like
+@click.option(
+    "--only",
+    metavar="PATTERN",
+    multiple=True,
+    help="With --like: draw these tensors, and copy all others from there. Can be repeated.",
+)
+@click.option("--member", type=click.IntRange(min=0), help="Member K of an ensemble; 0 is the plan itself.")
 @options.threads
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @options.quiet
@@ -39,6 +46,8 @@ def init(
     seed: int,
     dtype: str | None,
     like: Path | None,
+    only: tuple[str, ...],
+    member: int | None,
     threads: int | None,
     force: bool,
     quiet: bool,
@@ -53,7 +62,9 @@ def init(
     from fanin.plan import digest
 
     started = time.perf_counter()
-    entries = entries_of(plan, like, seed, dtype)
+    if only and (like is None or dtype is not None):
+        raise click.UsageError("--only needs the checkpoint whose other tensors stay, by --like, and no --dtype.")
+    entries = entries_of(plan, like, seed, dtype, member)
     metadata = {
         "format": "pt",  # what transformers asks for
         "fanin.version": __version__,
@@ -62,11 +73,16 @@ def init(
         "fanin.plan": digest(entries),
     }
     with use(threads=threads), options.reported(signals, output.name, quiet) as progress:
-        size = checkpoint.write(output, entries, metadata=metadata, overwrite=force, progress=progress)
+        base = None
+        if only:  # neither seed nor plan are those of all of it
+            base, metadata = like, {"format": "pt", "fanin.version": __version__, "fanin.stream": STREAM}
+        size = checkpoint.write(
+            output, entries, metadata=metadata, overwrite=force, base=base, only=only or None, progress=progress
+        )
     if not quiet:
         seconds = time.perf_counter() - started
-        numbers = sum(math.prod(entry.shape) for entry in entries)
+        numbers = sum(math.prod(array.shape) for array in entries.arrays)
         click.echo(
-            f"{output}: {len(entries):,} tensors, {numbers:,} parameters, {size:,} bytes "
-            f"in {seconds:.2f} s ({size / seconds / 1e6:,.0f} MB/s); seed {seed}, plan {metadata['fanin.plan'][:16]}"
+            f"{output}: {len(entries.arrays):,} tensors, {numbers:,} parameters, {size:,} bytes "
+            f"in {seconds:.2f} s ({size / seconds / 1e6:,.0f} MB/s); seed {seed}, plan {entries.digest[:16]}"
         )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["entries_of"]
 
 
-def entries_of(plan: Path, like: Path | None, seed: int, dtype: str | None) -> "Resolved":
+def entries_of(plan: Path, like: Path | None, seed: int, dtype: str | None, member: int | None = None) -> "Resolved":
     """What a plan resolves to.
 
     Args:
@@ -19,6 +19,7 @@ def entries_of(plan: Path, like: Path | None, seed: int, dtype: str | None) -> "
         like: a checkpoint, for a plan that lists no parameters.
         seed: of the plan.
         dtype: in place of every floating-point one.
+        member: of an ensemble.
 
     Raises:
         UsageError: there are no parameters, or two lists of them.
@@ -34,4 +35,4 @@ def entries_of(plan: Path, like: Path | None, seed: int, dtype: str | None) -> "
     parameters = None if like is None else checkpoint.shapes(like)
     if parameters == ():
         raise click.UsageError(f"{like} holds no tensors, so there is nothing to write; give another checkpoint.")
-    return rules.resolve(parameters, seed=seed, dtype=dtype)
+    return rules.resolve(parameters, seed=seed, dtype=dtype, member=member)
