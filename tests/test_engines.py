@@ -542,8 +542,10 @@ for ask in (lambda: fanin.use(engine="numba"), lambda: fanin.use(engine="numba")
         ask()
     except fanin.errors.EngineError as error:
         print(error)
-made = [getattr(initializers, n)() for n in initializers.__all__ if isinstance(getattr(initializers, n), type)
-        and n not in ("Initializer", "Alias", "STFT")]
+needing = {"LogUniform": (0.1, 1.0), "Scaled": ("he_normal", 0.5), "Masked": ("he_normal", "lower"),
+           "Transformed": ("he_normal", "tanh")}
+made = [getattr(initializers, n)(*needing.get(n, ())) for n in initializers.__all__
+        if isinstance(getattr(initializers, n), type) and n not in ("Initializer", "Alias", "STFT")]
 print(len(made), all(i((4, 4)).shape == (4, 4) for i in made), initializers.STFT()((4, 1, 3)).shape)
 from fanin import selftest
 print({result.engine for result in selftest.run()} == {"spec", "reference", "numpy", "torch", "triton", "jax"})
@@ -553,7 +555,7 @@ print({result.engine for result in selftest.run()} == {"spec", "reference", "num
         f"{digest()} {digest('v', (301, 401), 'o i')}",
         "reference numpy torch triton jax numpy False",
         *["engine='numba' is not installed; run: pip install numba"] * 2,
-        "15 True (4, 1, 3)",
+        "21 True (4, 1, 3)",
         "True",
     ]
 

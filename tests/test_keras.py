@@ -544,11 +544,15 @@ def test_what_is_not_registered_is_told_when_a_model_is_read(initializer: Any, t
     assert values(loaded) == values(model)
 
 
+NESTED = ours.Scaled(ours.Masked(ours.HeNormal(seed=3), "lower"), 0.5)
+
+
 def test_initializers_of_fanin_come_back_as_themselves(tmp_path: Path) -> None:
     """Without a scope: before `fanin.keras` was imported Keras took its own class of that name."""
     made = [
         layers.Dense(3, kernel_initializer=ours.HeNormal(1), bias_initializer=ours.TruncatedNormal(seed=2, upper=1.0)),
         layers.Bidirectional(layers.LSTM(2, kernel_initializer=ours.GlorotNormal(seed=1))),
+        layers.Dense(4, kernel_initializer=NESTED, bias_initializer=ours.LogUniform(0.1, 1.0, seed=2)),
     ]
     model = keras.Sequential([keras.Input((4, 3)), *made])
     model.save(tmp_path / "model.keras")
@@ -558,6 +562,8 @@ def test_initializers_of_fanin_come_back_as_themselves(tmp_path: Path) -> None:
         assert each.layers[0].kernel_initializer == ours.HeNormal(1)
         assert each.layers[0].bias_initializer == ours.TruncatedNormal(seed=2, upper=1.0)
         assert each.layers[1].forward_layer.cell.kernel_initializer == ours.GlorotNormal(seed=1)
+        assert each.layers[2].kernel_initializer == NESTED
+        assert each.layers[2].bias_initializer == ours.LogUniform(0.1, 1.0, seed=2)
     assert values(loaded) == values(model)
     assert values(again)[:2] == values(model)[:2]
     config = keras.initializers.serialize(ours.HeNormal(1))

@@ -59,6 +59,11 @@ TruncatedNormal = _twin(_ours.TruncatedNormal, _keras.initializers.TruncatedNorm
 VarianceScaling = _twin(_ours.VarianceScaling, _keras.initializers.VarianceScaling)
 Zeros = _twin(_ours.Zeros, _keras.initializers.Zeros)
 
+for _name in _ours.__all__:  # those that Keras has not, so that saved models find them
+    _class = getattr(_ours, _name)
+    if isinstance(_class, type) and issubclass(_class, _ours.Initializer) and _class is not _ours.Initializer:
+        _keras.saving.register_keras_serializable(package="fanin.initializers")(_class)
+
 _TWINS.update({cls.__base__: cls for cls in map(globals().get, __all__) if isinstance(cls, type)})
 
 
