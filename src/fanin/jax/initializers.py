@@ -403,7 +403,24 @@ kaiming_normal = he_normal
 
 
 @dataclass(frozen=True)
-class orthogonal(Initializer):  # noqa: N801
+class _Matrix(Initializer):
+    """What is computed whole: an orthogonal matrix, whose parts are those of a unitary one where they are complex."""
+
+    def _request(self, shape: Shape, layout: Layout) -> Request:
+        return self._whole(shape, layout)
+
+    def _parts(self) -> tuple[Initializer, Initializer]:
+        return _Unitary(self, "real"), _Unitary(self, "imag")
+
+    def _part_names(self, name: str) -> tuple[str, str]:
+        return name, name
+
+    def _whole(self, shape: Shape, layout: Layout, part: str = "") -> Request:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class orthogonal(_Matrix):  # noqa: N801
     """A random matrix of orthonormal rows or columns, whichever are fewer; see `Initializer` for the call.
 
     Computed whole, in float64 on the host, also inside a trace, where the program calls back.
@@ -421,15 +438,6 @@ class orthogonal(Initializer):  # noqa: N801
     def __post_init__(self) -> None:
         self._set(scale=initializers.Orthogonal(self.scale).gain, column_axis=_axis(self, self.column_axis))
 
-    def _request(self, shape: Shape, layout: Layout) -> Request:
-        return self._whole(shape, layout)
-
-    def _parts(self) -> tuple[Initializer, Initializer]:
-        return _Unitary(self, "real"), _Unitary(self, "imag")
-
-    def _part_names(self, name: str) -> tuple[str, str]:
-        return name, name
-
     def _whole(self, shape: Shape, layout: Layout, part: str = "") -> Request:
         if len(shape) < 2:
             raise ShapeError(f"orthogonal needs two axes or more, for rows and columns; the shape is {shape!r}.")
@@ -443,7 +451,7 @@ class orthogonal(Initializer):  # noqa: N801
 class _Unitary(Initializer):
     """One part of a unitary matrix."""
 
-    of: "orthogonal | delta_orthogonal"
+    of: _Matrix
     part: str
 
     def _request(self, shape: Shape, layout: Layout) -> Request:
@@ -451,7 +459,7 @@ class _Unitary(Initializer):
 
 
 @dataclass(frozen=True)
-class delta_orthogonal(Initializer):  # noqa: N801
+class delta_orthogonal(_Matrix):  # noqa: N801
     """An orthogonal matrix at the centre ``(k - 1) // 2`` of a convolution's window; see `Initializer` for the call.
 
     Args:
@@ -468,15 +476,6 @@ class delta_orthogonal(Initializer):  # noqa: N801
 
     def __post_init__(self) -> None:
         self._set(scale=initializers.Orthogonal(self.scale).gain, column_axis=_axis(self, self.column_axis))
-
-    def _request(self, shape: Shape, layout: Layout) -> Request:
-        return self._whole(shape, layout)
-
-    def _parts(self) -> tuple[Initializer, Initializer]:
-        return _Unitary(self, "real"), _Unitary(self, "imag")
-
-    def _part_names(self, name: str) -> tuple[str, str]:
-        return name, name
 
     def _whole(self, shape: Shape, layout: Layout, part: str = "") -> Request:
         if layout.stated:

@@ -34,7 +34,7 @@ class Plan:
     only where every parameter is claimed, every rule claims at least one, and counts are as expected.
 
     Args:
-        rules: from top to bottom.
+        rules: in any order.
         parameters: the tensors themselves, where the plan knows them.
         quantities: numbers and expressions over earlier ones, by name, which rules may use.
         fused: which arrays hold several tensors, and which.
