@@ -51,6 +51,16 @@ VALUES = [
     ("-inf", -math.inf),
     ("2 ** 4095", 2**4095),
     ("1 ** (10 ** 1000)", 1),
+    ("1 < 2", 1),
+    ("2 <= 1", 0),
+    ("n_layer == 12.0", 1),
+    ("n_layer != 12", 0),
+    ("2 > 1 and 0.5", 1),
+    ("n_layer % 4 == 3 or 0", 0),
+    ("not 3", 0),
+    ("not 0.0", 1),
+    ("not 1 < 2", 0),
+    ("3 * (fan_in >= 512)", 3),
 ]
 
 
@@ -98,9 +108,12 @@ ERRORS = [
     ("'a'", "is no arithmetic", ""),
     ("1j", "is no arithmetic", ""),
     ("[1]", "is no arithmetic", ""),
-    ("1 < 2", "is no arithmetic", ""),
+    ("1 < 2 < 3", "is no arithmetic", ""),
+    ("1 in 2", "is no arithmetic", ""),
+    ("1 is 1", "is no arithmetic", ""),
+    ("1 < 'a'", "is no arithmetic", ""),
+    ("1 and x", "unknown name 'x'", ""),
     ("1 if 1 else 2", "is no arithmetic", ""),
-    ("not 1", "is no arithmetic", ""),
     ("~1", "is no arithmetic", ""),
     ("1 << 9", "is no arithmetic", ""),
     ("lambda: 1", "is no arithmetic", ""),
@@ -132,7 +145,7 @@ def test_what_is_no_text_is_refused() -> None:
 
 
 def test_there_are_as_many_cases_as_were_written() -> None:
-    assert (len(VALUES), len(ERRORS)) == (34, 52)
+    assert (len(VALUES), len(ERRORS)) == (44, 55)
 
 
 @given(st.integers(-(10**30), 10**30), st.integers(-(10**30), 10**30))

@@ -167,7 +167,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "empty": ("", ["the plan has no rules; write one, headed [[rules]]", "line 1)"]),
     "no rules": (PARAMETER, ["the plan has no rules"]),
     "unknown table": ("[[rulse]]\n", ["a plan has no key 'rulse'; did you mean 'rules'?", "(file.toml, line 1)"]),
-    "unknown key": ("x = 1", ["a plan has no key 'x'; there are plan, quantities, parameters, rules, fused,"]),
+    "unknown key": ("x = 1", ["a plan has no key 'x'; there are about, plan, config, quantities, parameters, rules,"]),
     "one rule": ("[rules]\nmatch = '*'", ["a plan: rules must be tables, each headed [[rules]]"]),
     "one parameter": ("[parameters]\nname = '*'", ["parameters must be tables, each headed [[parameters]]"]),
     "many plans": ("[[plan]]", ["a plan: plan must be a table"]),

@@ -2,7 +2,8 @@
 
 A text is parsed by Python's own parser and read from a whitelist of nodes; nothing is ever executed.
 The value of an expression is the same on every machine: integers stay exact, ``+ - * /`` and sqrt
-are IEEE float64, and powers, log and exp go through `decimal` with 50 digits, rounded once.
+are IEEE float64, and powers, log and exp go through `decimal` with 50 digits, rounded once. A comparison
+is 1 or 0.
 """
 
 import ast
@@ -40,7 +41,8 @@ def evaluate(text: str, quantities: Mapping[str, Number] | None = None) -> Numbe
     """Compute an arithmetic expression.
 
     The grammar has numbers, ``+ - * / // % **``, parentheses, ``sqrt log exp min max abs``, the
-    names of `quantities`, ``pi``, and ``inf`` for open bounds.
+    names of `quantities`, ``pi``, and ``inf`` for open bounds; for conditions ``== != < <= > >=`` between
+    two numbers and ``and or not``, which give 1 or 0 and take every other number for true.
 
     Args:
         text: the expression, at most 1000 characters.
@@ -48,7 +50,8 @@ def evaluate(text: str, quantities: Mapping[str, Number] | None = None) -> Numbe
 
     Returns:
         An int where only integers were added, subtracted, multiplied, floor-divided or raised to
-        non-negative powers, else a float. It is finite unless it is plainly ``inf`` or ``-inf``.
+        non-negative powers, and where numbers were compared, else a float. It is finite unless it is plainly
+        ``inf`` or ``-inf``.
 
     Raises:
         ExpressionError: the text is not in the grammar, names an unknown quantity, divides by zero,
@@ -108,7 +111,7 @@ class _Reader:
         names = ", ".join(sorted(self.names))
         shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}..."
         return ExpressionError(
-            f"{shown!r}, column {where}: {problem}. Write numbers, + - * / // % **, "
+            f"{shown!r}, column {where}: {problem}. Write numbers, + - * / // % **, == != < <= > >=, and or not, "
             f"{', '.join(FUNCTIONS)}, and the names {names}."
         )
 
@@ -137,6 +140,13 @@ class _Reader:
                 return self.number(operand)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return self.apply(_OPERATORS[type(op)], [self.number(left), self.number(right)], node)
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
+                return int(_COMPARISONS[type(op)](self.number(left), self.number(right)))
+            case ast.BoolOp(op=op, values=parts):
+                truths = [self.number(part) != 0 for part in parts]
+                return int(all(truths) if isinstance(op, ast.And) else any(truths))
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return int(self.number(operand) == 0)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
                 function, arity = FUNCTIONS[name]
                 if not args or (arity is not None and len(args) != arity):
@@ -266,6 +276,15 @@ _OPERATORS: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
     ast.Pow: _power,
+}
+
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Number, Number], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
 }
 
 FUNCTIONS: dict[str, tuple[Callable[..., Number], int | None]] = {

@@ -5,21 +5,25 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fanin import dtypes
 from fanin.errors import FaninError, PlanError
-from fanin.expressions import Number
+from fanin.expressions import Number, evaluate
 from fanin.layouts import Layout, as_layout
 from fanin.models import Parameter
+from fanin.plan.about import About
 from fanin.plan.arrangement import Fused
+from fanin.plan.configs import Config, given, opened
 from fanin.plan.positions import Lines
-from fanin.plan.problems import Problems, located
+from fanin.plan.problems import Problems, located, nearest
 from fanin.plan.quantities import evaluated, unused
 from fanin.plan.rules import Rule
 from fanin.plan.templates import expanded, expressions_of
 
 __all__ = ["Document", "read"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,19 +38,27 @@ class Document:
     fused: tuple[Fused, ...]
     renames: Mapping[str, str]
     ties: Mapping[str, str]
+    about: About
 
 
 # What a key may hold: types as `tomllib` makes them, and how to say so.
 _TEXT = ((str,), "a text")
 _TABLE = ((dict,), "a table")
+_TEXTS = ((list,), "a list of texts")
+_WHEN = {"when": ((str,), "an expression that is not 0 where the table counts")}
 _PLAN = {"layout": _TEXT, "dtype": _TEXT}
+_ABOUT = {
+    "title": _TEXT, "sources": _TEXTS, "names": _TEXT, "model_type": _TEXTS, "architectures": _TEXTS, "notes": _TEXTS,
+}  # fmt: skip
+_CONFIG = ((str, dict), "the path of an entry, or a table of key and values")
+_ENTRY = {"key": _TEXT, "values": ((dict, list), "a table of what texts mean, or a list of what is known")}
 _PARAMETER = {
     "name": _TEXT,
     "for": ((dict, list), "a table such as { i = 'n_layer' }, or a list of them"),
     "shape": ((list,), "a list of integers and expressions"),
     "layout": _TEXT,
     "dtype": _TEXT,
-}
+} | _WHEN
 _RULE = {
     "match": ((str, list), "a pattern or a list of patterns"),
     "regex": _TEXT,
@@ -59,16 +71,18 @@ _RULE = {
     "seed": ((int,), "an integer"),
     "layout": _TEXT,
     "zero_rows": ((list,), "a list of indices and expressions"),
-}
+} | _WHEN
 _FUSED = {
     "match": _TEXT,
     "into": ((str, list), "a name or a list of names"),
     "axis": ((int,), "the number of an axis"),
     "sizes": ((list,), "a list of integers and expressions"),
     "groups": ((int, str), "a count or an expression"),
-}
+} | _WHEN
 _TOP = {
+    "about": _TABLE,
     "plan": _TABLE,
+    "config": _TABLE,
     "quantities": _TABLE,
     "parameters": ((list,), "tables, each headed [[parameters]]"),
     "rules": ((list,), "tables, each headed [[rules]]"),
@@ -80,24 +94,28 @@ _TOP = {
 _Keys = Mapping[str, tuple[tuple[type, ...], str]]
 
 
-def read(text: str, source: str) -> Document:
+def read(
+    text: str, source: str, *, config: Config = None, quantities: Mapping[str, Number | str] | None = None
+) -> Document:
     """Read a plan.
 
     Args:
         text: TOML.
         source: what messages call it.
+        config: of a model, from which quantities are taken in place of the plan's.
+        quantities: in place of those of the plan and the configuration.
 
     Raises:
-        PlanError: it is no plan.
+        PlanError: it is no plan, or not one of such a model.
     """
-    return _Reader(text, source).document()
+    return _Reader(text, source, config, quantities or {}).document()
 
 
 class _Reader:
     """Reads one text, stage by stage; the problems of a stage are told together."""
 
-    def __init__(self, text: str, source: str) -> None:
-        self.source = source
+    def __init__(self, text: str, source: str, config: Config, quantities: Mapping[str, Number | str]) -> None:
+        self.source, self.config, self.chosen = source, config, quantities
         try:
             self.tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -121,9 +139,11 @@ class _Reader:
     def document(self) -> Document:
         self._check_keys(self.tables, _TOP, "a plan")
         self.problems.check()
-        plan = self.tables.get("plan", {})
+        plan, about = self.tables.get("plan", {}), self.tables.get("about", {})
         parameters, rules = self.tables.get("parameters", []), self.tables.get("rules", [])
         self._check_keys(plan, _PLAN, "[plan]", "plan")
+        self._check_keys(about, _ABOUT, "[about]", "about")
+        self._check_config()
         for number, table in enumerate(parameters):
             self._check_table(table, _PARAMETER, ("parameters", number), ["name", "shape"])
         for number, table in enumerate(rules):
@@ -137,13 +157,14 @@ class _Reader:
 
         layout = self._attempt(lambda: as_layout(plan.get("layout")), "plan", "layout") if "layout" in plan else None
         dtype = self._attempt(lambda: dtypes.resolve(plan["dtype"]).name, "plan", "dtype") if "dtype" in plan else None
-        quantities = evaluated(
-            self.tables.get("quantities", {}), self.problems, lambda name: self.where("quantities", name)
-        )
+        about = About.of(about)
+        quantities = evaluated(self._quantities(about), self.problems, lambda name: self.where("quantities", name))
         self.problems.check()
         made_rules = [self._rule(table, number) for number, table in enumerate(rules)]
         made = [self._parameters(table, number, quantities) for number, table in enumerate(parameters)]
         parts = [self._fused(table, number) for number, table in enumerate(fused)]
+        made_rules = self._counting("rules", made_rules, quantities)
+        parts = self._counting("fused", parts, quantities)
         self.problems.check()
         self._check_all_used(quantities)
         return Document(
@@ -155,7 +176,45 @@ class _Reader:
             tuple(part for part in parts if part is not None),
             self.tables.get("renames", {}),
             self.tables.get("ties", {}),
+            about,
         )
+
+    def _check_config(self) -> None:
+        """Note what cannot stand in ``[config]``."""
+        config = self.tables.get("config", {})
+        quantities = self.tables.get("quantities", {})
+        self._check_keys(config, dict.fromkeys(config, _CONFIG), "[config]", "config")
+        for name, entry in config.items():
+            if isinstance(entry, dict):
+                self._check_keys(entry, _ENTRY, f"[config]: {name}", "config", name)
+            told = entry.keys() >= {"key", "values"} if isinstance(entry, dict) else name in quantities
+            if not told:
+                self.problems.add(
+                    f"[config]: {name!r} is no quantity, nor has it the key and the values of a check.",
+                    self.where("config", name),
+                )
+
+    def _quantities(self, about: About) -> dict[str, Any]:
+        """The quantities of the plan, with the numbers that a configuration and the caller have for them."""
+        quantities = dict(self.tables.get("quantities", {}))
+        if self.config is not None:
+            keys = self.tables.get("config", {})
+            quantities.update(given(opened(self.config), keys, quantities, about, self.source))
+        for name, value in self.chosen.items():
+            if name not in quantities:
+                raise PlanError(f"{self.source} has no quantity {name!r}; {nearest(name, quantities)}")
+            quantities[name] = value
+        return quantities
+
+    def _counting(self, kind: str, made: list[T], quantities: Mapping[str, Number]) -> list[T]:
+        """What counts: that whose ``when`` is not 0."""
+        tables = self.tables.get(kind, [])
+        return [
+            each
+            for number, (each, table) in enumerate(zip(made, tables, strict=True))
+            if "when" not in table
+            or self._attempt(lambda table=table: evaluate(table["when"], quantities), kind, number, "when")
+        ]
 
     def _attempt(self, make: Any, *path: str | int, said: str = "") -> Any:
         try:
@@ -167,13 +226,13 @@ class _Reader:
     def _rule(self, table: dict[str, Any], number: int) -> Rule | None:
         path = ("rules", number)
         rule: Rule | None = self._attempt(
-            lambda: Rule(**table, where=self.where(*path)), *path, said=f"rule {number + 1}: "
+            lambda: Rule(**_unconditional(table), where=self.where(*path)), *path, said=f"rule {number + 1}: "
         )
         return rule
 
     def _fused(self, table: dict[str, Any], number: int) -> Fused | None:
         path = ("fused", number)
-        made: Fused | None = self._attempt(lambda: Fused(**table, where=self.where(*path)), *path)
+        made: Fused | None = self._attempt(lambda: Fused(**_unconditional(table), where=self.where(*path)), *path)
         return made
 
     def _parameters(
@@ -215,13 +274,18 @@ class _Reader:
         for table in self.tables.get("parameters", []):
             texts += expressions_of(table)
         for table in self.tables["rules"]:
-            texts += [table[key] for key in ("initializer", "expect") if isinstance(table.get(key), str)]
+            texts += [table[key] for key in ("initializer", "expect", "when") if isinstance(table.get(key), str)]
             texts += [row for row in table.get("zero_rows", []) if isinstance(row, str)]
         for table in self.tables.get("fused", []):
-            texts += [text for text in (*table.get("sizes", []), table.get("groups")) if isinstance(text, str)]
+            others = (table.get("groups"), table.get("when"))
+            texts += [text for text in (*table.get("sizes", []), *others) if isinstance(text, str)]
         for name in unused(quantities, texts):
             self.problems.add(
                 f"quantity {name!r} is not used; remove it, or write it where its number stands now.",
                 self.where("quantities", name),
             )
         self.problems.check()
+
+
+def _unconditional(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key != "when"}

@@ -11,9 +11,11 @@ from fanin.errors import ExpressionError, PlanError
 from fanin.expressions import Number
 from fanin.layouts import Layout, Shape, as_layout
 from fanin.models import Array, Naming, Parameter
+from fanin.plan.about import About
 from fanin.plan.application import Only, apply
 from fanin.plan.arrangement import Arrangement, Fused, unpacked
 from fanin.plan.claims import claimed, titled
+from fanin.plan.configs import Config
 from fanin.plan.files import read
 from fanin.plan.problems import Problems
 from fanin.plan.quantities import check_name, evaluated, whole_number
@@ -44,9 +46,10 @@ class Plan:
         layout: for parameters of rank 2 and more that it fits and that neither their rule nor they
             themselves give one.
         dtype: for parameters without one of their own; None is float32.
+        about: what the plan says of itself.
 
     Attributes:
-        rules, parameters, quantities, layout, dtype, arrangement: as given, checked and computed.
+        rules, parameters, quantities, layout, dtype, about, arrangement: as given, checked and computed.
 
     Raises:
         PlanError: a quantity or a count cannot be computed, a name is taken twice, or what was given
@@ -73,7 +76,9 @@ class Plan:
         ties: Mapping[str, str] | None = None,
         layout: Layout | str | None = None,
         dtype: object = None,
+        about: About | None = None,
     ) -> None:
+        self.about = about or About()
         self.rules: tuple[Rule, ...] = _all(Rule, rules, "rules", "Rule('*.bias', 'zeros')")
         self.parameters: tuple[Parameter, ...] = _parameters(parameters)
         self.layout = None if layout is None else as_layout(layout)
@@ -95,14 +100,22 @@ class Plan:
         problems.check()
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        config: Config = None,
+        quantities: Mapping[str, Number | str] | None = None,
+    ) -> Self:
         """Read a plan from a TOML file.
 
         Args:
             path: of the file.
+            config: see `from_text`.
+            quantities: see `from_text`.
 
         Raises:
-            PlanError: the file cannot be read, or is no plan; the message tells the line.
+            PlanError: the file cannot be read, or is no plan, or not for such a model; the message tells the line.
         """
         try:
             text = Path(path).read_bytes().decode("utf-8-sig")
@@ -111,18 +124,28 @@ class Plan:
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             raise PlanError(f"the plan is no UTF-8 text: {error.reason}. ({os.fspath(path)}, line {line})") from None
-        return cls.from_text(text, source=os.fspath(path))
+        return cls.from_text(text, source=os.fspath(path), config=config, quantities=quantities)
 
     @classmethod
-    def from_text(cls, text: str, *, source: str = "the plan") -> Self:
+    def from_text(
+        cls,
+        text: str,
+        *,
+        source: str = "the plan",
+        config: Config = None,
+        quantities: Mapping[str, Number | str] | None = None,
+    ) -> Self:
         """Read a plan from the text of a TOML file.
 
         Args:
             text: as `docs/plans.md` describes it.
             source: what messages call it, such as the name of the file.
+            config: of a model: a mapping, an object with `to_dict` such as one of transformers, or the path of a
+                JSON file. Its numbers take the place of quantities of the same names, or as ``[config]`` says.
+            quantities: numbers or expressions that take the place of those of the plan and the configuration.
 
         Raises:
-            PlanError: it is no plan; the message tells the line.
+            PlanError: it is no plan, or not for such a model; the message tells the line.
 
         >>> plan = Plan.from_text('''
         ... [[parameters]]
@@ -137,7 +160,7 @@ class Plan:
         >>> [entry.initializer for entry in plan.resolve()]
         [RandomNormal(stddev=0.014142135623730949), RandomNormal(stddev=0.01)]
         """
-        document = read(text, source)
+        document = read(text, source, config=config, quantities=quantities)
         return cls(
             document.rules,
             parameters=document.parameters,
@@ -147,6 +170,7 @@ class Plan:
             ties=document.ties,
             layout=document.layout,
             dtype=document.dtype,
+            about=document.about,
         )
 
     def resolve(

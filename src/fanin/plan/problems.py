@@ -1,11 +1,12 @@
 """Mistakes of one kind, told together in one error."""
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from fanin.errors import PlanError
 
-__all__ = ["Problems", "joined", "listed", "located"]
+__all__ = ["Problems", "joined", "listed", "located", "nearest"]
 
 MOST = 10  # of a kind that are shown
 
@@ -26,6 +27,13 @@ def listed(items: Sequence[T], text: Callable[[T], str] = str) -> str:
 def joined(items: Sequence[str], most: int = 3) -> str:
     """Items on one line; after the third, how many there are."""
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that tells which known name was meant, or all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}."
 
 
 class Problems:

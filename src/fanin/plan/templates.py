@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fanin.errors import ExpressionError, PlanError
-from fanin.expressions import Number
+from fanin.expressions import Number, evaluate
 from fanin.models import Parameter
 from fanin.plan.quantities import check_name, names_in, whole_number
 from fanin.plan.selectors import filled, placeholders
@@ -23,7 +23,7 @@ def expanded(table: Mapping[str, Any], quantities: Mapping[str, Number], where: 
     """The parameters that a table stands for.
 
     Args:
-        table: ``name``, ``shape``, and maybe ``for``, ``layout`` and ``dtype``, of the right types.
+        table: ``name``, ``shape``, and maybe ``for``, ``when``, ``layout`` and ``dtype``, of the right types.
         quantities: that expressions may use.
         where: the place of the table.
 
@@ -43,6 +43,8 @@ def expanded(table: Mapping[str, Any], quantities: Mapping[str, Number], where: 
                 f"{problem}: the name has {sorted(set(holes))}, for has {sorted(values)}. Write the name with braces, "
                 f"such as name = 'h.{{i}}.weight', and for = {{ i = 'n_layer' }}."
             )
+        if "when" in table and not evaluate(table["when"], {**quantities, **_integers(values)}):
+            continue
         shape = tuple(dimension.length(values) for dimension in dimensions)
         parameters.append(Parameter(filled(name, values), shape, table.get("dtype"), table.get("layout"), where=where))
     return parameters
@@ -52,7 +54,11 @@ def expressions_of(table: Mapping[str, Any]) -> list[str]:
     """The expressions of a table, right or wrong."""
     loops = table.get("for", {})
     counts = [value for loop in (loops if isinstance(loops, list) else [loops]) for value in loop.values()]
-    return [text for text in (*table["shape"], *counts) if isinstance(text, str)]
+    return [text for text in (*table["shape"], *counts, table.get("when")) if isinstance(text, str)]
+
+
+def _integers(values: Values) -> dict[str, int]:
+    return {name: value for name, value in values.items() if isinstance(value, int)}
 
 
 class _Dimension:

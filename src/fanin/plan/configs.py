@@ -1,0 +1,133 @@
+"""Configurations of models: which of their entries are quantities of a plan, and whether the plan is for them.
+
+A configuration is what a model's authors write down of its size, such as the ``config.json`` of transformers. A plan
+says in ``[about]`` which kinds of models it is for, and in ``[config]`` what its quantities are called there.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fanin.errors import PlanError
+from fanin.expressions import Number
+from fanin.plan.about import About
+from fanin.plan.problems import Problems, joined
+
+__all__ = ["Config", "Keys", "given", "opened"]
+
+Config = Any  # a mapping, an object with `to_dict`, such as one of transformers, or the path of a JSON file
+Keys = Mapping[str, str | Mapping[str, Any]]
+
+_MISSING = object()
+
+
+def opened(config: Config) -> Mapping[str, Any]:
+    """The entries of a configuration.
+
+    Raises:
+        PlanError: it is none, or its file cannot be read.
+    """
+    if isinstance(config, str | os.PathLike):
+        return _read(Path(config))
+    entries = config if isinstance(config, Mapping) else getattr(config, "to_dict", dict)()
+    if not isinstance(entries, Mapping) or not entries:
+        raise PlanError(
+            f"config={config!r} is no configuration; give a mapping, an object with to_dict, or a JSON file."
+        )
+    return entries
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        entries = json.loads(path.read_bytes())
+    except OSError as error:
+        raise PlanError(f"the configuration {os.fspath(path)!r} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"the configuration {os.fspath(path)!r} is no JSON that can be read: {error}.") from None
+    if not isinstance(entries, Mapping):
+        raise PlanError(f"the configuration {os.fspath(path)!r} is no table of names and values, as config.json is.")
+    return entries
+
+
+def given(
+    entries: Mapping[str, Any], keys: Keys, quantities: Mapping[str, object], about: About, source: str
+) -> dict[str, Number]:
+    """The quantities of a plan that a configuration gives.
+
+    Args:
+        entries: of the configuration.
+        keys: by quantity the path of its entry, ``"text_config.hidden_size"``, ``"depths.0"``, or ``"depths.#"`` for
+            how many there are; or a table of the path as ``key`` and the ``values`` that are known: a list of
+            them, or a table of what texts mean. Without a path it is the entry of the quantity's own name. A
+            name that is no quantity is a check: the entry has to be one of ``values``.
+        quantities: of the plan.
+        about: says which models the plan is for.
+        source: what messages call the plan.
+
+    Raises:
+        PlanError: the plan is not for such a model, or an entry is not what a quantity can be.
+    """
+    problems = Problems()
+    _check_kind(entries, about, source)
+    if not about.model_type:
+        used = {_path(keys.get(name, name)).partition(".")[0] for name in {**quantities, **keys}}
+        known = joined(sorted(used), 20)
+        for name in set(entries) - used:
+            problems.add(f"the configuration has {name!r}, which {source} does not know; it knows {known}.")
+    found: dict[str, Number] = {}
+    for name in dict.fromkeys([*quantities, *keys]):
+        key = keys.get(name, name)
+        path = _path(key)
+        value = _entry(entries, path)
+        if value is _MISSING or value is None:
+            continue
+        values = () if isinstance(key, str) else key["values"]
+        if values:
+            shown = str(value).lower() if isinstance(value, bool) else str(value)
+            if shown not in map(str, values):
+                problems.add(
+                    f"the configuration has {path} = {value!r}, which {source} does not know; it knows "
+                    f"{joined([str(each) for each in values], 20)}."
+                )
+                continue
+            value = values[shown] if isinstance(values, Mapping) else value
+        if name not in quantities:
+            continue
+        if not isinstance(value, int | float):
+            problems.add(f"the configuration has {path} = {value!r}, and {source} needs a number.")
+            continue
+        found[name] = int(value) if isinstance(value, bool) else value
+    problems.check()
+    return found
+
+
+def _path(key: str | Mapping[str, Any]) -> str:
+    return key if isinstance(key, str) else str(key["key"])
+
+
+def _check_kind(entries: Mapping[str, Any], about: About, source: str) -> None:
+    """Refuse a model of another kind, whose tensors would be others."""
+    for key, known in (("model_type", about.model_type), ("architectures", about.architectures)):
+        told = entries.get(key)
+        if not known or (key == "architectures" and not told):  # a configuration need not say for which class it is
+            continue
+        if not set([told] if isinstance(told, str) else told or []) & set(known):
+            raise PlanError(
+                f"the configuration is of {key} {told!r}, and {source} is for {joined(known, 20)}. Give another "
+                f"configuration, or another plan: fanin list tells the recipes there are."
+            )
+
+
+def _entry(entries: Any, path: str) -> Any:
+    for part in path.split("."):
+        if isinstance(entries, Mapping) and part in entries:
+            entries = entries[part]
+        elif isinstance(entries, Sequence) and not isinstance(entries, str) and part.isdigit():
+            entries = entries[int(part)] if int(part) < len(entries) else _MISSING
+        elif isinstance(entries, Sequence) and part == "#":
+            entries = len(entries)
+        else:
+            return _MISSING
+    return entries
