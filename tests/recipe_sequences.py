@@ -4,8 +4,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from reference import Case, constant, normal, truncated, within
-from transformers import T5Config, T5ForConditionalGeneration, WhisperConfig, WhisperForConditionalGeneration
+from recipe_decoders import logits
+from reference import Case, constant, normal, transformed, truncated, within
+from transformers import (
+    Mamba2Config,
+    Mamba2ForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+    WhisperConfig,
+    WhisperForConditionalGeneration,
+)
 from whisper.model import ModelDimensions, Whisper
 
 T5_SIZES = {
@@ -123,6 +133,96 @@ def openai_whisper() -> Whisper:
     return model
 
 
+MAMBA = MambaConfig(num_hidden_layers=4, hidden_size=64, state_size=16, vocab_size=301)
+MAMBA_OTHER = MambaConfig(
+    num_hidden_layers=3,
+    hidden_size=72,
+    expand=3,
+    state_size=8,
+    conv_kernel=5,
+    vocab_size=301,
+    time_step_rank=9,
+    time_step_scale=0.5,
+    time_step_init_scheme="constant",
+    time_step_floor=0.01,
+    use_bias=True,
+    use_conv_bias=False,
+    tie_word_embeddings=False,
+)
+MAMBA2_SIZES: dict[str, Any] = {
+    "num_hidden_layers": 4, "hidden_size": 128, "num_heads": 64, "head_dim": 4, "n_groups": 2, "state_size": 16,
+    "vocab_size": 301, "chunk_size": 16,
+}  # fmt: skip
+MAMBA2 = Mamba2Config(**MAMBA2_SIZES)
+MAMBA2_OTHER = Mamba2Config(**MAMBA2_SIZES, use_bias=True, use_conv_bias=False, tie_word_embeddings=True)
+
+
+def steps(floor: float = 1e-4) -> Any:
+    """The inverse softplus of steps whose logarithm is uniform from log(0.001) to log(0.1), and of no less than these."""
+
+    def bias(u: np.ndarray) -> np.ndarray:
+        step = np.maximum(0.001 * 100**u, floor)
+        return np.log(np.expm1(step))
+
+    return transformed(bias)
+
+
+def decays(low: float, high: float = 16.0) -> Any:
+    """Logarithms of what is uniform."""
+    return transformed(lambda u: np.log(low + (high - low) * u))
+
+
+MAMBA_EXPECTED = {
+    "*norm*.weight": constant(1),
+    "*.D": constant(1),
+    "*.A_log": np.log(np.arange(1, 17)),
+    "*embeddings.weight": normal(0.02),
+    "*.in_proj.weight": torch_default(64),
+    "*.x_proj.weight": torch_default(128),
+    "*.conv1d.*": torch_default(4),
+    "*.dt_proj.weight": within(4**-0.5),
+    "*.dt_proj.bias": steps(),
+    "*.out_proj.weight": within(128**-0.5 / 2),
+}
+MAMBA_OTHER_EXPECTED = {
+    "*norm*.weight": constant(1),
+    "*.D": constant(1),
+    "*.A_log": np.log(np.arange(1, 9)),
+    "*embeddings.weight": normal(0.02),
+    "lm_head.weight": torch_default(72),
+    "*.in_proj.weight": torch_default(72),
+    "*.x_proj.weight": torch_default(216),
+    "*.conv1d.weight": torch_default(5),
+    "*.dt_proj.weight": constant(0.5 / 3),
+    "*.dt_proj.bias": steps(0.01),
+    "*.out_proj.weight": within((216 * 3) ** -0.5),
+    "*.bias": constant(0),
+}
+MAMBA2_EXPECTED = {
+    "*norm*.weight": constant(1),
+    "*.D": constant(1),
+    "*.A_log": decays(1),
+    "*.dt_bias": steps(),
+    "*embeddings.weight": normal(0.02),
+    "*.conv1d.*": torch_default(4),
+    "*.in_proj.weight": torch_default(128),
+    "*.out_proj.weight": within(256**-0.5 / 2),
+}
+# Where transformers departs from the authors, as `fanin.diff` tells it. Nothing else does.
+MAMBA_DEPARTS = {
+    "*embeddings.weight": "plan 0.02 (",
+    "*.in_proj.weight": "plan 0.0",
+    "*.x_proj.weight": "plan 0.0",
+    "*.out_proj.weight": "plan 0.02552 (",
+}
+CONVOLUTIONS = {"*.conv1d.bias": "all are 0, plan std 0.2887"}
+MAMBA2_DEPARTS = {
+    "*embeddings.weight": "plan 0.02 (",
+    "*.A_log": "mean 3.2",
+    "*.in_proj.weight": "plan 0.05103 (",
+    "*.out_proj.weight": "plan 0.01804 (",
+}
+
 CASES = [
     Case("t5", lambda: T5ForConditionalGeneration(T5), tied(t5_expected(1)), T5, forward=tokens),
     Case(
@@ -182,5 +282,39 @@ CASES = [
         WHISPER_OPENAI_EXPECTED,
         vars(OPENAI),
         departs={"decoder.positional_embedding": "NaN"},
+    ),
+    Case(
+        "mamba",
+        lambda: MambaForCausalLM(MAMBA),
+        MAMBA_EXPECTED,
+        MAMBA,
+        departs=MAMBA_DEPARTS | CONVOLUTIONS,
+        forward=logits,
+    ),
+    Case(
+        "mamba",
+        lambda: MambaForCausalLM(MAMBA_OTHER),
+        MAMBA_OTHER_EXPECTED,
+        MAMBA_OTHER,
+        departs=MAMBA_DEPARTS | {"*.out_proj.weight": "plan 0.02268 (", "lm_head.weight": "plan 0.06804 ("},
+        forward=logits,
+        tag="biases-untied-constant-steps",
+    ),
+    Case(
+        "mamba2",
+        lambda: Mamba2ForCausalLM(MAMBA2),
+        MAMBA2_EXPECTED | {"lm_head.weight": torch_default(128)},
+        MAMBA2,
+        departs=MAMBA2_DEPARTS | CONVOLUTIONS | {"lm_head.weight": "plan 0.05103 ("},
+        forward=logits,
+    ),
+    Case(
+        "mamba2",
+        lambda: Mamba2ForCausalLM(MAMBA2_OTHER),
+        {"*_proj.bias": constant(0), **MAMBA2_EXPECTED, "*.conv1d.*": torch_default(4)},
+        MAMBA2_OTHER,
+        departs=MAMBA2_DEPARTS,
+        forward=logits,
+        tag="biases-tied",
     ),
 ]

@@ -18,7 +18,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("t5x", {"model_type": "t5", "initializer_factor": 0.5}, "initializer_factor = 0.5"),
     ("whisper", {"model_type": "whisper", "architectures": ["WhisperForAudioClassification"]}, "architectures"),
     ("whisper", {"model_type": "t5"}, "is of model_type 't5'"),
-    ("whisper_openai", recipe_sequences.WHISPER, ", which the recipe whisper_openai does not know; it knows n_audio_ctx, n_audio_head"),
+    (
+        "whisper_openai",
+        recipe_sequences.WHISPER,
+        ", which the recipe whisper_openai does not know; it knows n_audio_ctx, n_audio_head",
+    ),
 ]
 
 
