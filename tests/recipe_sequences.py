@@ -11,6 +11,8 @@ from transformers import (
     Mamba2ForCausalLM,
     MambaConfig,
     MambaForCausalLM,
+    Qwen3NextConfig,
+    Qwen3NextForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
     WhisperConfig,
@@ -158,7 +160,7 @@ MAMBA2_OTHER = Mamba2Config(**MAMBA2_SIZES, use_bias=True, use_conv_bias=False, 
 
 
 def steps(floor: float = 1e-4) -> Any:
-    """The inverse softplus of steps whose logarithm is uniform from log(0.001) to log(0.1), and of no less than these."""
+    """The inverse softplus of steps from 0.001 to 0.1, log-uniform, and of none below a floor."""
 
     def bias(u: np.ndarray) -> np.ndarray:
         step = np.maximum(0.001 * 100**u, floor)
@@ -222,6 +224,39 @@ MAMBA2_DEPARTS = {
     "*.in_proj.weight": "plan 0.05103 (",
     "*.out_proj.weight": "plan 0.01804 (",
 }
+
+QWEN3_NEXT_SIZES: dict[str, Any] = {
+    "vocab_size": 301, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "linear_key_head_dim": 4, "linear_value_head_dim": 6,
+    "linear_num_key_heads": 32, "linear_num_value_heads": 64, "moe_intermediate_size": 24,
+    "shared_expert_intermediate_size": 40, "num_experts": 6, "num_experts_per_tok": 2,
+}  # fmt: skip
+QWEN3_NEXT = Qwen3NextConfig(**QWEN3_NEXT_SIZES)
+QWEN3_NEXT_OTHER = Qwen3NextConfig(
+    **QWEN3_NEXT_SIZES,
+    full_attention_interval=2,
+    decoder_sparse_step=3,
+    attention_bias=True,
+    tie_word_embeddings=True,
+    pad_token_id=5,
+    initializer_range=0.03,
+)
+
+
+def qwen3_next_expected(std: float) -> dict[str, Any]:
+    return {
+        "*.linear_attn.norm.weight": constant(1),
+        "*norm.weight": constant(0),
+        "*.A_log": decays(0.01),
+        "*.dt_bias": constant(1),
+        "*.bias": constant(0),
+        "*": normal(std),
+    }
+
+
+def without_biases(expected: dict[str, Any]) -> dict[str, Any]:
+    return {pattern: law for pattern, law in expected.items() if pattern != "*.bias"}
+
 
 CASES = [
     Case("t5", lambda: T5ForConditionalGeneration(T5), tied(t5_expected(1)), T5, forward=tokens),
@@ -316,5 +351,28 @@ CASES = [
         departs=MAMBA2_DEPARTS,
         forward=logits,
         tag="biases-tied",
+    ),
+    Case(
+        "qwen3_next",
+        lambda: Qwen3NextForCausalLM(QWEN3_NEXT),
+        without_biases(qwen3_next_expected(0.02)),
+        QWEN3_NEXT,
+        forward=logits,
+    ),
+    Case(
+        "qwen3_next",
+        lambda: Qwen3NextForCausalLM(QWEN3_NEXT_OTHER),
+        qwen3_next_expected(0.03),
+        QWEN3_NEXT_OTHER,
+        forward=logits,
+        tag="intervals-biases-tied-padding",
+    ),
+    Case(
+        "gated_deltanet",
+        lambda: Qwen3NextForCausalLM(QWEN3_NEXT),
+        without_biases(qwen3_next_expected(0.02)) | {"*.A_log": decays(1e-6), "*.dt_bias": steps()},
+        QWEN3_NEXT,
+        departs={"*.dt_bias": "mean 1, plan -4."},
+        forward=logits,
     ),
 ]

@@ -47,6 +47,8 @@ PADDING: list[tuple[str, Any, str, list[int]]] = [
     ("whisper", recipe_sequences.WHISPER, "model.decoder.embed_tokens.weight", [7]),
     ("whisper", recipe_sequences.WHISPER_UNTIED, "model.decoder.embed_tokens.weight", []),
     ("whisper", {"model_type": "whisper"}, "model.decoder.embed_tokens.weight", [50256]),
+    ("qwen3_next", recipe_sequences.QWEN3_NEXT, "model.embed_tokens.weight", []),
+    ("qwen3_next", recipe_sequences.QWEN3_NEXT_OTHER, "model.embed_tokens.weight", [5]),
 ]
 
 
@@ -55,6 +57,26 @@ def test_the_row_of_padding_is_zero_where_the_configuration_has_one(
     recipe: str, config: Any, name: str, rows: list[int]
 ) -> None:
     assert rows_of_zeros(recipes.load(recipe, config), name) == rows
+
+
+@pytest.mark.parametrize(
+    ("config", "full", "sparse"),
+    [
+        ({"full_attention_interval": 3}, [2, 5], [0, 1, 2, 3, 4, 5, 6]),
+        ({"layer_types": ["linear_attention"] * 7, "full_attention_interval": 3}, [], [0, 1, 2, 3, 4, 5, 6]),
+        ({"layer_types": ["full_attention"] * 7, "decoder_sparse_step": 2}, [0, 1, 2, 3, 4, 5, 6], [1, 3, 5]),
+        ({"num_experts": 0}, [3], []),
+    ],
+)
+def test_the_layers_of_qwen3_next_are_those_that_its_configuration_has(
+    config: dict[str, Any], full: list[int], sparse: list[int]
+) -> None:
+    config = config | {"model_type": "qwen3_next", "num_hidden_layers": 7}
+    names = {entry.name for entry in recipes.load("qwen3_next", config).resolve()}
+    for tensor, layers in (("self_attn.q_norm.weight", full), ("mlp.experts.down_proj", sparse)):
+        assert [i for i in range(7) if f"model.layers.{i}.{tensor}" in names] == layers
+    for tensor, others in (("linear_attn.A_log", full), ("mlp.down_proj.weight", sparse)):
+        assert [i for i in range(7) if f"model.layers.{i}.{tensor}" not in names] == others
 
 
 HEAD = '[[rules]]\nmatch = "*"\ninitializer = "zeros"\n[[parameters]]\nname = "w"\nshape = ["n", "m"]\n'
