@@ -536,10 +536,36 @@ def test_a_pattern_of_only_that_means_nothing_is_told() -> None:
     assert contents(model) == before
 
 
-def test_the_plan_has_to_fit_what_is_not_written_as_well() -> None:
+def test_what_is_not_written_needs_no_rules() -> None:
     model = poison(Named())
+    before = contents(model)
     plan = Plan([Rule("scale", "ones")])
-    refused(lambda: plan.apply(model, only="scale"), PlanError, ValueError, "no rule claims 6 of 7")
+    refused(lambda: plan.apply(model), PlanError, ValueError, "no rule claims 6 of 7")
+    refused(lambda: plan.apply(model, only=["scale", "body.0.*"]), PlanError, ValueError, "no rule claims 2 of 7")
+    assert contents(model) == before
+    plan.apply(model, only="scale")
+    assert model.scale.detach().tolist() == [1.0] * model.scale.numel()
+    assert {name for name, content in contents(model).items() if content != before[name]} == {"scale"}
+
+    assert fanin.verify(model, plan, only="scale").ok
+    assert fanin.diff(model, plan, only="scale")
+    assert [each.name for each in fanin.explain(model, plan, only="scale").tensors] == ["scale"]
+    assert [each.name for each in fanin.fingerprint(model, plan, only="scale").tensors] == ["scale"]
+    for look in (fanin.verify, fanin.diff, fanin.explain, fanin.fingerprint):
+        refused(lambda look=look: look(model, plan), PlanError, ValueError, "no rule claims 6 of 7")  # type: ignore[misc]
+
+
+def test_rules_have_to_fit_whatever_is_written() -> None:
+    model = poison(Named())
+    before = contents(model)
+    for rules, said in (
+        ([Rule("scale", "ones"), Rule("bdy.*", "ones")], 'match "bdy.*", ones) matches no parameter'),
+        ([Rule("scale", "ones"), Rule("body.*.weight", "ones", expect=3)], "but expects 3"),
+        ([Rule("scale", "ones"), Rule("*.weight", "ones"), Rule("body.*", "ones")], "neither is more specific"),
+    ):
+        plan = Plan(rules)
+        refused(lambda plan=plan: plan.apply(model, only="scale"), PlanError, ValueError, said)  # type: ignore[misc]
+    assert contents(model) == before
 
 
 def test_what_transformers_has_loaded_is_left(tmp_path: Any) -> None:

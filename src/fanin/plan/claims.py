@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,7 +35,10 @@ def titled(number: int, rule: Rule) -> str:
 
 
 def claimed(
-    rules: Sequence[Rule], expected: Sequence[int | None], parameters: Sequence[Parameter]
+    rules: Sequence[Rule],
+    expected: Sequence[int | None],
+    parameters: Sequence[Parameter],
+    spared: Set[str] = frozenset(),
 ) -> tuple[Claim, ...]:
     """Give every parameter to the most specific rule that means it.
 
@@ -43,13 +46,14 @@ def claimed(
         rules: in any order.
         expected: how many parameters each is to claim, where it says so.
         parameters: with different names.
+        spared: the names of those that may be left.
 
     Raises:
-        PlanError: a parameter is left, or two rules are equally specific for it; a rule claims nothing, or
+        PlanError: another parameter is left, or two rules are equally specific for it; a rule claims nothing, or
             a count is not as expected.
     """
     claims: list[Claim] = []
-    left = []
+    left: list[Parameter] = []
     tied: dict[tuple[int, ...], list[Parameter]] = {}
     for parameter in parameters:
         meant = {
@@ -57,7 +61,7 @@ def claimed(
         }
         best = [n for n in meant if not any(rules[m].outranks(rules[n], parameter) for m in meant if m != n)]
         if not meant:
-            left.append(parameter)
+            left += [] if parameter.name in spared else [parameter]
         elif len(best) == 1:
             claims.append(Claim(parameter, best[0], meant[best[0]]))
         else:

@@ -12,7 +12,7 @@ from fanin.expressions import Number
 from fanin.layouts import Layout, Shape, as_layout
 from fanin.models import Array, Naming, Parameter
 from fanin.plan.about import About
-from fanin.plan.application import Only, apply
+from fanin.plan.application import Only, apply, chosen
 from fanin.plan.arrangement import Arrangement, Fused, unpacked
 from fanin.plan.claims import claimed, titled
 from fanin.plan.configs import Config
@@ -203,7 +203,13 @@ class Plan:
         return self.of_arrays(unpacked(asked), seed=seed, dtype=dtype, member=member)
 
     def of_arrays(
-        self, arrays: Sequence[Array], *, seed: int = 0, dtype: object = None, member: int | None = None
+        self,
+        arrays: Sequence[Array],
+        *,
+        seed: int = 0,
+        dtype: object = None,
+        member: int | None = None,
+        only: Only = None,
     ) -> Resolved:
         """Resolve what is in arrays, such as those of a model.
 
@@ -212,6 +218,7 @@ class Plan:
             seed: see `resolve`.
             dtype: see `resolve`.
             member: see `resolve`.
+            only: see `apply`; arrays that it does not mean and of which no rule means all are not in the result.
 
         Raises:
             PlanError: see `resolve`.
@@ -224,7 +231,16 @@ class Plan:
         arranged = self.arrangement.arrays(arrays)
         held = {parameter.name: parameter for array in reversed(arranged) for parameter in reversed(array.parameters)}
         order = dict.fromkeys(parameter.name for array in arranged for parameter in array.parameters)
-        claims = claimed(self.rules, self._expected, [held[name] for name in order])
+        spared: set[str] = set()
+        if only is not None:
+            means = {array.name for array in chosen(arranged, only)}
+            others = [array for array in arranged if array.name not in means]
+            spared = {parameter.name for array in others for parameter in array.parameters}
+            spared -= {parameter.name for array in arranged if array.name in means for parameter in array.parameters}
+        claims = claimed(self.rules, self._expected, [held[name] for name in order], spared)
+        if spared:
+            names = {claim.parameter.name for claim in claims}
+            arranged = tuple(array for array in arranged if all(each.name in names for each in array.parameters))
         return Resolved(resolved(self.rules, claims, settings), arranged)
 
     def apply(
@@ -254,7 +270,8 @@ class Plan:
             seed: 0 to 2**64 - 1, of all that have no seed of their own.
             member: of an ensemble, see `resolve`.
             only: which arrays are written: a pattern, a list of patterns, or a function of name and
-                array. The plan has to fit the whole model all the same. None writes all.
+                array. The others need no rules; every rule has to fit the whole model all the same. None
+                writes all.
             names: what the model's tensors are called in the plan and in the stream, so that models of two
                 frameworks get the same weights: a mapping from every name of the model, a function, or what
                 `fanin.names_like` derives. None is the model's own names.
@@ -273,7 +290,7 @@ class Plan:
             ShapeError, ArgumentError: the sharding of an array to be made does not fit, or has no mesh.
         """
         opened = models.opened(model, shards)
-        resolved = self.of_arrays(models.renamed(opened.arrays, names), seed=seed, member=member)
+        resolved = self.of_arrays(models.renamed(opened.arrays, names), seed=seed, member=member, only=only)
         return apply(resolved, opened, resolved.arrays, only, progress, type(model).__name__)
 
     def _check_captures(self, number: int, rule: Rule, problems: Problems) -> None:

@@ -74,7 +74,7 @@ def diff(
     plan, model = sides if planned[0] else sides[::-1]
     subject = opened(model, names, shards)
     used = check_seed(seed) if seed is not None else recorded_seed(subject) or 0
-    tensors = compared_with_plan(subject, resolved(plan, subject, used), used, only, progress)
+    tensors = compared_with_plan(subject, resolved(plan, subject, used, only), used, only, progress)
     return Comparison(subject.name, "the plan", tuple(tensors), (f"the plan is drawn with seed {used}",))
 
 

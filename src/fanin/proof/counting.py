@@ -72,7 +72,7 @@ def fingerprint(
 
 
 def _by_plan(plan: Plan | Iterable[Entry], subject: Subject, only: Only) -> list[tuple[Tensor, Layout, bool]]:
-    found = matched(resolved(plan, subject, 0), subject, only, ties=False)
+    found = matched(resolved(plan, subject, 0, only), subject, only, ties=False)
     if found.missing or found.unexpected:
         names = [entry.name for entry in found.missing] or [array.name for array in found.unexpected]
         verb = "has no" if found.missing else "has, which the plan does not,"

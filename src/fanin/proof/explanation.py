@@ -137,7 +137,7 @@ def explain(
     else:
         arrays = models.renamed(models.opened(model, shards).arrays, names)
         if plan is not None:
-            return _of_entries(plan.of_arrays(arrays, seed=seed), only)
+            return _of_entries(plan.of_arrays(arrays, seed=seed, only=only), only)
         parameters = [parameter for array in arrays for parameter in array.parameters]
     if plan is None:
         return Explanation(tuple(map(_unplanned, _means(parameters, only))))

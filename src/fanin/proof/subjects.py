@@ -101,7 +101,7 @@ def recorded_seed(subject: Subject) -> int | None:
     return int(text)
 
 
-def resolved(plan: Plan | Iterable[Entry], subject: Subject, seed: int) -> Resolved:
+def resolved(plan: Plan | Iterable[Entry], subject: Subject, seed: int, only: Only = None) -> Resolved:
     """What a plan says of a subject: of its tensors, or of those that the plan lists itself.
 
     A model's tensors are its own, as in `fanin.Plan.apply`; a checkpoint has those of a plan that lists any.
@@ -114,7 +114,7 @@ def resolved(plan: Plan | Iterable[Entry], subject: Subject, seed: int) -> Resol
         return plan.resolve(seed=seed)
     if not subject.arrays:
         raise PlanError(f"{subject.name} has no tensors that a plan could be asked for.")
-    return plan.of_arrays(subject.arrays, seed=seed)
+    return plan.of_arrays(subject.arrays, seed=seed, only=only)
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def verify(
     subject = opened(model, names, shards)
     recorded = recorded_seed(subject)
     used = check_seed(seed) if seed is not None else recorded or 0
-    entries = resolved(plan, subject, used)
+    entries = resolved(plan, subject, used, only)
     found = matched(entries, subject, only)
     comparable, unfit = checks(subject, found.pairs)
     findings = {
