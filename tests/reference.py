@@ -64,7 +64,14 @@ def transformed(quantiles: Callable[[np.ndarray], np.ndarray]) -> Law:
     return Law(mean, std, low, high, float(((values - mean) ** 4).mean()) / std**4)
 
 
-Expected = Law | np.ndarray  # of the array's shape, or one that broadcasts to it
+@dataclass(frozen=True)
+class Orthogonal:
+    """A matrix of the first axis and the others, whose rows, or columns where these are fewer, are orthonormal."""
+
+    gain: float
+
+
+Expected = Law | Orthogonal | np.ndarray  # of the array's shape, or one that broadcasts to it
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class Case:
         expected: by pattern what the tensors are; the first pattern that matches counts, and each has to match.
         config: for the recipe.
         quantities: for the recipe.
+        only: which arrays of the model the recipe is for, the others staying as they are; None is all.
         names: of the model's tensors, where the recipe has others; see `fanin.Plan.apply`.
         lists: whether the recipe lists its tensors itself.
         departs: by pattern of names a fragment of what `fanin.diff` tells of the tensors that the library
@@ -93,6 +101,7 @@ class Case:
     config: Any = None
     quantities: Mapping[str, Any] = field(default_factory=dict)
     names: Any = None
+    only: str | None = None
     lists: bool = True
     departs: Mapping[str, str] | None = field(default_factory=dict)
     forward: Callable[[Any], torch.Tensor] | None = None
@@ -107,6 +116,13 @@ class Case:
     def built(self) -> Any:
         torch.manual_seed(1)
         return self.model()
+
+    def others(self, model: Any) -> list[tuple[Any, np.ndarray]]:
+        """The arrays that the recipe is not for, with their values."""
+        opened = fanin.models.opened(model)
+        arrays = [] if self.only is None else fanin.models.renamed(opened.arrays, self.names)
+        left = [array for array in arrays if not fnmatchcase(array.name, self.only or "*")]
+        return [(array, opened.read(array)[0].view) for array in left]
 
 
 def pattern_of(name: str, patterns: Mapping[str, object]) -> str | None:
@@ -130,12 +146,19 @@ def check_list(case: Case) -> int:
 def check_values(case: Case) -> int:
     """Raise unless what the recipe makes of the real model is as expected; say how many tensors were looked at."""
     plan, model = case.plan(), case.built()
-    model = plan.apply(model, seed=SEED, names=case.names)
-    assert fanin.verify(model, plan, seed=SEED, names=case.names).ok
-    told = {each.name: each for each in fanin.explain(model, plan, seed=SEED, names=case.names).tensors}
+    before = {array.name: values.copy() for array, values in case.others(model)}
+    model = plan.apply(model, seed=SEED, names=case.names, only=case.only)
+    assert fanin.verify(model, plan, seed=SEED, names=case.names, only=case.only).ok
+    seen = fanin.explain(model, plan, seed=SEED, names=case.names, only=case.only)
+    told = {each.name: each for each in seen.tensors}
+    for array, values in case.others(model):
+        np.testing.assert_array_equal(values, before[array.name], err_msg=array.name)
     opened = fanin.models.opened(model)
-    matched = set()
+    matched, looked_at = set(), 0
     for array in fanin.models.renamed(opened.arrays, case.names):
+        if array.name in before:
+            continue
+        looked_at += 1
         (part,) = opened.read(array)
         pattern = pattern_of(array.name, case.expected)
         assert pattern is not None, f"nothing is expected of {array.name}"
@@ -144,12 +167,15 @@ def check_values(case: Case) -> int:
         if isinstance(expected, np.ndarray):
             np.testing.assert_allclose(values, np.broadcast_to(expected, values.shape), 1e-6, 1e-7, err_msg=array.name)
             continue
+        if isinstance(expected, Orthogonal):
+            check_orthogonal(array.name, values, expected.gain)
+            continue
         check_law(array.name, values, expected)
         for parameter in array.parameters:
             if told[parameter.name].distribution != WHOLE:
                 check_told(told[parameter.name], expected)
     assert matched == set(case.expected), f"matches nothing: {set(case.expected) - matched}"
-    return len(opened.arrays)
+    return looked_at
 
 
 def check_law(name: str, values: np.ndarray, law: Law) -> None:
@@ -165,6 +191,13 @@ def check_law(name: str, values: np.ndarray, law: Law) -> None:
     if values.size >= 100 and law.std:
         apart = abs(values.std() / law.std - 1)
         assert apart <= SIGMAS * math.sqrt((law.kurtosis - 1) / (4 * values.size)), (name, values.std(), law)
+
+
+def check_orthogonal(name: str, values: np.ndarray, gain: float) -> None:
+    """Raise where a matrix times its transpose is not gain squared times the identity."""
+    matrix = values.reshape(len(values), -1)
+    gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    np.testing.assert_allclose(gram / gain**2, np.eye(len(gram)), atol=1e-5, err_msg=name)
 
 
 def check_told(told: Any, law: Law) -> None:
@@ -196,7 +229,7 @@ def check_loads(case: Case, folder: Path) -> int:
 def check_reference(case: Case) -> int:
     """Raise unless the library's own initialization departs from the recipe in just what is known; count tensors."""
     assert case.departs is not None
-    found = fanin.diff(case.built(), case.plan(), seed=SEED, names=case.names)
+    found = fanin.diff(case.built(), case.plan(), seed=SEED, names=case.names, only=case.only)
     matched, departing = set(), {each.name for each in found.differing}
     for each in found.tensors:
         pattern = pattern_of(each.name, case.departs)

@@ -15,6 +15,7 @@ from reference import (
     check_law,
     check_list,
     check_loads,
+    check_orthogonal,
     check_reference,
     check_told,
     check_values,
@@ -93,6 +94,12 @@ def test_the_checks_can_fail() -> None:
     for law in (normal(1.05), normal(1, 0.1), within(1), constant(0), truncated(1, -2, 2)):
         with pytest.raises(AssertionError):
             check_law("w", values, law)
+    matrix = np.linalg.qr(generator.standard_normal((30, 20)))[0] * 1.5
+    for each in (matrix, matrix.T, matrix.reshape(30, 5, 4)):
+        check_orthogonal("w", each, 1.5)
+        for other in (each * 1.001, np.where(each == each.max(), 0, each)):
+            with pytest.raises(AssertionError):
+                check_orthogonal("w", other, 1.5)
     check_told(told(within(0.1)), within(0.1))
     for law in (within(0.1001), normal(0.1 / 3**0.5), truncated(0.1, -0.1, 0.1)):
         with pytest.raises(AssertionError):
