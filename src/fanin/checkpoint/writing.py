@@ -194,7 +194,8 @@ def stored(resolved: Resolved, base: Stored | None = None, only: Only = None) ->
     for array in resolved.arrays:
         if array.name in means:
             dtype = resolved.held(array)[0][1].dtype
-            outputs.append(Output(array.name, array.shape, dtype, tuple(resolved.pieces(array))))
+            pieces = (*resolved.pieces(array), *arrays.zeros_of(array))
+            outputs.append(Output(array.name, array.shape, dtype, pieces))
             continue
         source = there.get(array.name)
         if source is None or source.shape != array.shape:

@@ -3,7 +3,15 @@
 import errno
 from enum import IntEnum
 
-from fanin.errors import CheckpointError, EngineError, FaninError, SelftestError, StreamError, VerificationError
+from fanin.errors import (
+    CheckpointError,
+    EngineError,
+    FactoryError,
+    FaninError,
+    SelftestError,
+    StreamError,
+    VerificationError,
+)
 
 __all__ = ["EPILOG", "MEANINGS", "ExitCode", "exit_code"]
 
@@ -59,6 +67,8 @@ def exit_code(error: FaninError) -> ExitCode:
             return ExitCode.NO_MEMORY
         case CheckpointError():
             return ExitCode.CHECKPOINT
+        case FactoryError():
+            return ExitCode.USAGE
         case EngineError():
             return ExitCode.ENGINE
         case SelftestError():

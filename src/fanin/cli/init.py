@@ -9,7 +9,7 @@ import click
 from fanin import __version__, use
 from fanin.cli import options
 from fanin.cli.group import main
-from fanin.cli.plans import entries_of
+from fanin.cli.plans import Source, entries_of, planned
 from fanin.cli.signals import Signals
 from fanin.spec import STREAM
 
@@ -23,11 +23,13 @@ def _output(ctx: click.Context, param: click.Parameter, text: str) -> Path:
 
 
 @main.command()
-@click.argument("plan", type=click.Path(path_type=Path))
+@planned
 @click.option("-o", "--output", required=True, metavar="FILE", callback=_output, help="The file to write.")
 @options.seed("0")
 @options.dtype
 @options.like
+@options.model
+@click.option("--dummy", is_flag=True, help="Any small values, for load tests. Needs no plan.")
 @click.option(
     "--only",
     metavar="PATTERN",
@@ -41,11 +43,13 @@ def _output(ctx: click.Context, param: click.Parameter, text: str) -> Path:
 @click.pass_obj
 def init(
     signals: Signals,
-    plan: Path,
+    source: Source,
     output: Path,
     seed: int,
     dtype: str | None,
     like: Path | None,
+    model: str | None,
+    dummy: bool,
     only: tuple[str, ...],
     member: int | None,
     threads: int | None,
@@ -64,7 +68,7 @@ def init(
     started = time.perf_counter()
     if only and (like is None or dtype is not None):
         raise click.UsageError("--only needs the checkpoint whose other tensors stay, by --like, and no --dtype.")
-    entries = entries_of(plan, like, seed, dtype, member)
+    entries = entries_of(source, like, seed, dtype, member, model, dummy)
     metadata = {
         "format": "pt",  # what transformers asks for
         "fanin.version": __version__,
