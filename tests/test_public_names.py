@@ -34,7 +34,9 @@ NAMES = {
         "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
         "Zeros", "install", "installed", "uninstall",
     ],
-    "fanin.checkpoint": ["Stored", "opened", "shapes", "write"],
+    "fanin.checkpoint": [
+        "Stored", "Written", "bytes_of", "opened", "settle", "shapes", "write", "write_sharded",
+    ],
     "fanin.recipes": ["NAMES", "Listed", "Listing", "listing", "load", "text"],
     "fanin.proof": [
         "Compared", "Comparison", "Explained", "Explanation", "Finding", "Fingerprint", "TensorFingerprint",

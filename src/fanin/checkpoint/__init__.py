@@ -4,7 +4,10 @@ None needs a framework, and none holds more than a few chunks of the weights in 
 """
 
 from fanin.checkpoint.reading import shapes
+from fanin.checkpoint.sharding import Written, write_sharded
+from fanin.checkpoint.shards import bytes_of
+from fanin.checkpoint.staging import settle
 from fanin.checkpoint.stored import Stored, opened
 from fanin.checkpoint.writing import write
 
-__all__ = ["Stored", "opened", "shapes", "write"]
+__all__ = ["Stored", "Written", "bytes_of", "opened", "settle", "shapes", "write", "write_sharded"]

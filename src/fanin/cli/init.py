@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fanin import __version__, use
-from fanin.cli import options
+from fanin.cli import options, outputs
 from fanin.cli.group import main
 from fanin.cli.plans import Source, entries_of, planned
 from fanin.cli.signals import Signals
@@ -16,15 +16,24 @@ from fanin.spec import STREAM
 __all__ = ["init"]
 
 
-def _output(ctx: click.Context, param: click.Parameter, text: str) -> Path:
+def _output(ctx: click.Context, param: click.Parameter, text: str) -> str:
     if text == "-":
-        raise click.BadParameter("the output cannot be a pipe; give the name of a file.")
-    return Path(text)
+        raise click.BadParameter("the output cannot be a pipe; give the name of a file, or of a directory.")
+    return text
 
 
 @main.command()
 @planned
-@click.option("-o", "--output", required=True, metavar="FILE", callback=_output, help="The file to write.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE|DIR/",
+    callback=_output,
+    help="The file to write; or a directory, for a checkpoint in shards.",
+)
+@outputs.max_shard_size
+@outputs.resume
 @options.seed("0")
 @options.dtype
 @options.like
@@ -44,7 +53,9 @@ def _output(ctx: click.Context, param: click.Parameter, text: str) -> Path:
 def init(
     signals: Signals,
     source: Source,
-    output: Path,
+    output: str,
+    max_shard_size: int | None,
+    resume: bool,
     seed: int,
     dtype: str | None,
     like: Path | None,
@@ -56,18 +67,19 @@ def init(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Write the weights of a model, by a plan, to a file.
+    """Write the weights of a model, by a plan, to a file or a directory.
 
-    PLAN is a TOML file of rules, the output a safetensors file. No framework is needed. One version of
-    fanin, plan, seed, dtype and list of tensors make the same file, anywhere; only in tensors that are
-    computed whole (orthogonal, stft) may a few last bits differ.
+    PLAN is a TOML file of rules, the output a safetensors file, or a directory of them. No framework is
+    needed. One version of fanin, plan, seed, dtype and list of tensors make the same files, anywhere; only
+    in tensors that are computed whole (orthogonal, stft) may a few last bits differ.
     """
-    from fanin import checkpoint
     from fanin.plan import digest
 
     started = time.perf_counter()
     if only and (like is None or dtype is not None):
         raise click.UsageError("--only needs the checkpoint whose other tensors stay, by --like, and no --dtype.")
+    target = outputs.Target.of(output, max_shard_size, resume)
+    target.settle(force)
     entries = entries_of(source, like, seed, dtype, member, model, dummy)
     metadata = {
         "format": "pt",  # what transformers asks for
@@ -76,17 +88,15 @@ def init(
         "fanin.seed": str(seed),
         "fanin.plan": digest(entries),
     }
-    with use(threads=threads), options.reported(signals, output.name, quiet) as progress:
+    with use(threads=threads), options.reported(signals, target.path.name, quiet) as progress:
         base = None
         if only:  # neither seed nor plan are those of all of it
             base, metadata = like, {"format": "pt", "fanin.version": __version__, "fanin.stream": STREAM}
-        size = checkpoint.write(
-            output, entries, metadata=metadata, overwrite=force, base=base, only=only or None, progress=progress
-        )
+        size, files = target.write(entries, metadata, force, base=base, only=only or None, progress=progress)
     if not quiet:
         seconds = time.perf_counter() - started
         numbers = sum(math.prod(array.shape) for array in entries.arrays)
         click.echo(
-            f"{output}: {len(entries.arrays):,} tensors, {numbers:,} parameters, {size:,} bytes "
+            f"{target.path}: {len(entries.arrays):,} tensors, {numbers:,} parameters, {size:,} bytes{files} "
             f"in {seconds:.2f} s ({size / seconds / 1e6:,.0f} MB/s); seed {seed}, plan {entries.digest[:16]}"
         )

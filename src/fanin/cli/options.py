@@ -43,7 +43,7 @@ like = click.option(
     "--like",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Take names, shapes and dtypes from a .safetensors file, or a .safetensors.index.json.",
+    help="Take names, shapes and dtypes from a .safetensors file, a .safetensors.index.json, or a directory.",
 )
 model = click.option(
     "--model",
