@@ -49,6 +49,21 @@ def test_a_recipe_and_a_configuration_make_a_checkpoint(here: Path) -> None:
     assert len(json.loads(explained)["tensors"]) == 21
 
 
+def test_a_directory_gets_the_configuration_and_is_loaded(here: Path) -> None:
+    arguments = ["init", "--recipe", "llama", "--config", "config.json", "--max-shard-size", "50KB"]
+    said = ended(*arguments, "-o", "model/")
+    assert " in 5 files in " in said
+    assert (here / "model" / "config.json").read_bytes() == (here / "config.json").read_bytes()
+    model, told = LlamaForCausalLM.from_pretrained(here / "model", output_loading_info=True)
+    assert not any(told.values())
+    assert_same_bits(model.model.norm.weight.detach().numpy(), np.ones(48, np.float32))
+    (here / "model" / "config.json").write_text("{}", "utf-8")
+    ended(*arguments, "-o", "model/", "--force")
+    assert (here / "model" / "config.json").read_text("utf-8") == "{}"  # of the user, who may have changed it
+    ended(*arguments[:-2], "-o", "one.safetensors")
+    assert not list(here.glob("one*/config.json"))
+
+
 def test_quantities_can_be_set(here: Path) -> None:
     arguments = ["--recipe", "llama", "--config", "config.json", "--set", "num_hidden_layers=3"]
     ended("init", *arguments, "--set", "vocab_size = 10 * 8", "-o", "x.safetensors")

@@ -35,7 +35,8 @@ NAMES = {
         "Zeros", "install", "installed", "uninstall",
     ],
     "fanin.checkpoint": [
-        "Stored", "Written", "bytes_of", "opened", "settle", "shapes", "write", "write_sharded",
+        "File", "Forecast", "Stored", "Written", "bytes_of", "forecast", "opened", "settle", "shapes", "write",
+        "write_sharded",
     ],
     "fanin.recipes": ["NAMES", "Listed", "Listing", "listing", "load", "text"],
     "fanin.proof": [

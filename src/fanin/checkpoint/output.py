@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fanin.errors import CheckpointError
 
-__all__ = ["UNABLE", "check_room", "exists", "failure", "new_file", "publish", "reserve", "told"]
+__all__ = ["UNABLE", "check_new", "check_room", "exists", "failure", "new_file", "publish", "reserve", "told"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the disk, a quota, the process' limit on a file's size
 UNABLE = {errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
@@ -27,7 +27,7 @@ def new_file(path: Path, size: int, *, overwrite: bool) -> Iterator[Path]:
         CheckpointError: it cannot be made, or take its name. `errno` is EEXIST where there is such a
             file, ENOSPC where there is no room, else the system's.
     """
-    _check(path, size, overwrite)
+    check_new(path, size, overwrite=overwrite)
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.partial")
     try:
         with told(path, size):
@@ -55,7 +55,7 @@ def told(path: Path, size: int, written: int = 0) -> Iterator[None]:
         raise failure(f"{path} cannot be written: {error.strerror or error}.", error.errno or errno.EIO) from error
 
 
-def _check(path: Path, size: int, overwrite: bool) -> None:
+def check_new(path: Path, size: int, *, overwrite: bool) -> None:
     """Refuse what is known to fail, or to harm, before anything is made."""
     with told(path, size):
         if path.is_dir():

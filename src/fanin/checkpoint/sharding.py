@@ -21,7 +21,7 @@ from fanin.plan import Entry
 from fanin.plan.application import Only
 from fanin.progress import Progress
 
-__all__ = ["Written", "write_sharded"]
+__all__ = ["Written", "refuse", "write_sharded"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def write_sharded(
     if overwrite or resume:
         settle(directory)  # what it leaves may be the base
     else:
-        _refuse(directory, _present(directory))
+        refuse(directory)
     shards = arranged(stored(resolved, None if base is None else opened(base), only), most, metadata)
     with held(directory, keeps=resume) as staging:
         return _Writing(directory, staging, shards, overwrite, resume, progress).run()
@@ -147,7 +147,7 @@ class _Writing:
                 raise failure(f"{self.directory / name} is a directory, and in the way; move it.", errno.EISDIR)
         if self.overwrite or self.resume:
             return
-        _refuse(self.directory, present)
+        refuse(self.directory)
         if self.staging.published or self.staging.finished:
             raise failure(
                 f"{self.directory} holds a checkpoint that was not finished, and is left as it is; go on with it by "
@@ -205,7 +205,13 @@ def _present(directory: Path) -> list[str]:
     return sorted(name for name in names if name in (INDEX, SINGLE) or is_shard(name))
 
 
-def _refuse(directory: Path, present: Sequence[str]) -> None:
+def refuse(directory: Path) -> None:
+    """Refuse a directory that has a checkpoint.
+
+    Raises:
+        CheckpointError: it has.
+    """
+    present = _present(directory)
     if present:
         raise exists(directory / present[0])
 

@@ -10,6 +10,7 @@ from fanin import __version__, use
 from fanin.cli import options, outputs
 from fanin.cli.group import main
 from fanin.cli.plans import Source, entries_of, planned
+from fanin.cli.showing import show
 from fanin.cli.signals import Signals
 from fanin.spec import STREAM
 
@@ -46,6 +47,7 @@ def _output(ctx: click.Context, param: click.Parameter, text: str) -> str:
     help="With --like: draw these tensors, and copy all others from there. Can be repeated.",
 )
 @click.option("--member", type=click.IntRange(min=0), help="Member K of an ensemble; 0 is the plan itself.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, how large, and how long it would take.")
 @options.threads
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @options.quiet
@@ -63,6 +65,7 @@ def init(
     dummy: bool,
     only: tuple[str, ...],
     member: int | None,
+    dry_run: bool,
     threads: int | None,
     force: bool,
     quiet: bool,
@@ -79,8 +82,13 @@ def init(
     if only and (like is None or dtype is not None):
         raise click.UsageError("--only needs the checkpoint whose other tensors stay, by --like, and no --dtype.")
     target = outputs.Target.of(output, max_shard_size, resume)
-    target.settle(force)
+    if not dry_run:
+        target.settle(force)
     entries = entries_of(source, like, seed, dtype, member, model, dummy)
+    if dry_run:
+        with use(threads=threads):
+            show(target.forecast(entries, force, base=like if only else None, only=only or None), False, quiet)
+        return
     metadata = {
         "format": "pt",  # what transformers asks for
         "fanin.version": __version__,
@@ -93,6 +101,8 @@ def init(
         if only:  # neither seed nor plan are those of all of it
             base, metadata = like, {"format": "pt", "fanin.version": __version__, "fanin.stream": STREAM}
         size, files = target.write(entries, metadata, force, base=base, only=only or None, progress=progress)
+    if source.config is not None:
+        target.keep(source.config)
     if not quiet:
         seconds = time.perf_counter() - started
         numbers = sum(math.prod(array.shape) for array in entries.arrays)

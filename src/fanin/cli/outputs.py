@@ -11,6 +11,7 @@ import click
 from fanin.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from fanin.checkpoint import Forecast
     from fanin.plan import Resolved
 
 __all__ = ["Target", "max_shard_size", "resume"]
@@ -76,6 +77,31 @@ class Target:
 
         if self.sharded and (self.resume or overwrite):
             checkpoint.settle(self.path)
+
+    def forecast(self, entries: "Resolved", overwrite: bool, **options: Any) -> "Forecast":
+        """Say what would be written.
+
+        Args:
+            entries: that would be drawn.
+            overwrite: whether what is there would be replaced.
+            options: of `fanin.checkpoint.forecast`.
+        """
+        from fanin import checkpoint
+
+        most = None if not self.sharded else DEFAULT if self.most is None else self.most
+        return checkpoint.forecast(
+            self.path, entries, max_shard_size=most, overwrite=overwrite, resume=self.resume, **options
+        )
+
+    def keep(self, config: Path) -> None:
+        """Copy a configuration beside the shards, where a model is loaded from both, unless there is one."""
+        there = self.path / "config.json"
+        if self.sharded and not there.exists():
+            from fanin.checkpoint.output import new_file
+
+            content = config.read_bytes()
+            with new_file(there, len(content), overwrite=False) as temporary:
+                temporary.write_bytes(content)
 
     def write(
         self, entries: "Resolved", metadata: Mapping[str, str], overwrite: bool, **options: Any
