@@ -13,6 +13,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
 from typing import Self
@@ -31,6 +32,7 @@ from fanin.recipe import Draw, Recipe, Whole, Window
 __all__ = ["Job", "Meter", "fill"]
 
 MOST = 2**18  # elements per chunk: one thread fills it in every engine, and it fits a second-level cache
+MOST_FLUSHERS = 2  # files whose bytes are on the way to the disk, while others are written
 MOST_THREADS = 8  # each holds a buffer; beyond, they wait for the file
 
 
@@ -105,6 +107,8 @@ class _Filling:
         self.lock = threading.Lock()
         self.stopped = False
         self.failures: list[BaseException] = []
+        self.flushers = ThreadPoolExecutor(MOST_FLUSHERS, "fanin-flush")
+        self.flushing: list[Future[None]] = []
 
     def run(self) -> None:
         """Do everything."""
@@ -134,8 +138,11 @@ class _Filling:
             for worker in workers:
                 if worker.ident is not None:  # it was started
                     worker.join()
-        if self.failures:
-            raise self.failures[0]
+            self.flushers.shutdown(cancel_futures=self.stopped)
+        for failure in self.failures:
+            raise failure
+        for flushed in self.flushing:
+            flushed.result()
 
     def work(self) -> None:
         """Do chunks until there are no more, on a thread of its own."""
@@ -175,9 +182,19 @@ class _Filling:
             with self.lock:
                 job.done += len(data)
                 complete = job.done == job.size
-            if complete and job.finish is not None:
-                job.finish()
+        if complete and job.finish is not None:
+            self.flushing.append(self.flushers.submit(self.finish, job))
         self.meter.add(len(data))
+
+    def finish(self, job: Job) -> None:
+        """What follows the last byte: it waits for the disk, while others draw."""
+        assert job.finish is not None
+        try:
+            with told(job.path, job.size, self.meter.done):
+                job.finish()
+        except BaseException:
+            self.stopped = True
+            raise
 
 
 class _Hand:
