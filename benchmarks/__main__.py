@@ -35,7 +35,12 @@ LONG = {"shards-7b"}  # for minutes, and only where asked for
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"any of {', '.join(SECTIONS)}; default: all but {', '.join(LONG)}")
+    parser.add_argument(
+        "sections",
+        nargs="*",
+        metavar="SECTION",
+        help=f"any of {', '.join(SECTIONS)}; default: all but {', '.join(LONG)}",
+    )
     parser.add_argument("--rounds", type=int, default=12, help="how often each contender runs; its best counts")
     arguments = parser.parse_args()
     unknown = set(arguments.sections) - SECTIONS.keys()

@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import itertools
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -178,7 +179,7 @@ class _Filling:
             if job.compares:
                 job.same &= hand.holds(job.place, chunk.offset, data)
             else:
-                hand.put(job.place, chunk.offset, data)
+                hand.put(job.place, chunk.offset, data, flushes=job.finish is not None)
             with self.lock:
                 job.done += len(data)
                 complete = job.done == job.size
@@ -240,12 +241,17 @@ class _Hand:
         if not self.read(source.path, source.offset + first * source.dtype.itemsize, data):
             raise CheckpointError(f"{source.path} became shorter while it was read; give a checkpoint at rest.")
 
-    def put(self, path: Path, offset: int, data: memoryview) -> None:
-        """Write bytes at an offset, all of them."""
+    def put(self, path: Path, offset: int, data: memoryview, *, flushes: bool) -> None:
+        """Write bytes at an offset, all of them; where they are to be flushed, begin with it."""
         file = self.open("r+", path)
         file.seek(offset)
-        while data:
-            data = data[file.write(data) :]
+        rest = data
+        while rest:
+            rest = rest[file.write(rest) :]
+        if flushes and hasattr(os, "posix_fadvise"):
+            # Linux starts to write out what is said not to be needed, and waits for nothing. It drops only
+            # what is on the disk already, which this is not.
+            os.posix_fadvise(file.fileno(), offset, len(data), os.POSIX_FADV_DONTNEED)
 
     def holds(self, path: Path, offset: int, data: memoryview) -> bool:
         """Whether a file has these bytes at an offset."""

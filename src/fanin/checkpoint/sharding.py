@@ -92,7 +92,8 @@ def write_sharded(
     if overwrite or resume:
         settle(directory)  # what it leaves may be the base
     else:
-        _refuse(directory, _present(directory))
+        with told(directory, 0):
+            _refuse(directory, _present(directory))
     shards = arranged(stored(resolved, None if base is None else opened(base), only), most, metadata)
     with held(directory, keeps=resume) as staging:
         return _Writing(directory, staging, shards, overwrite, resume, progress).run()
