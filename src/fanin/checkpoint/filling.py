@@ -11,8 +11,10 @@ import dataclasses
 import errno
 import itertools
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
 from typing import Self
@@ -31,6 +33,7 @@ from fanin.recipe import Draw, Recipe, Whole, Window
 __all__ = ["Job", "Meter", "fill"]
 
 MOST = 2**18  # elements per chunk: one thread fills it in every engine, and it fits a second-level cache
+MOST_FLUSHERS = 2  # files whose bytes are on the way to the disk, while others are written
 MOST_THREADS = 8  # each holds a buffer; beyond, they wait for the file
 
 
@@ -105,6 +108,8 @@ class _Filling:
         self.lock = threading.Lock()
         self.stopped = False
         self.failures: list[BaseException] = []
+        self.flushers = ThreadPoolExecutor(MOST_FLUSHERS, "fanin-flush")
+        self.flushing: list[Future[None]] = []
 
     def run(self) -> None:
         """Do everything."""
@@ -134,8 +139,11 @@ class _Filling:
             for worker in workers:
                 if worker.ident is not None:  # it was started
                     worker.join()
-        if self.failures:
-            raise self.failures[0]
+            self.flushers.shutdown(cancel_futures=self.stopped)
+        for failure in self.failures:
+            raise failure
+        for flushed in self.flushing:
+            flushed.result()
 
     def work(self) -> None:
         """Do chunks until there are no more, on a thread of its own."""
@@ -171,13 +179,23 @@ class _Filling:
             if job.compares:
                 job.same &= hand.holds(job.place, chunk.offset, data)
             else:
-                hand.put(job.place, chunk.offset, data)
+                hand.put(job.place, chunk.offset, data, flushes=job.finish is not None)
             with self.lock:
                 job.done += len(data)
                 complete = job.done == job.size
-            if complete and job.finish is not None:
-                job.finish()
+        if complete and job.finish is not None:
+            self.flushing.append(self.flushers.submit(self.finish, job))
         self.meter.add(len(data))
+
+    def finish(self, job: Job) -> None:
+        """What follows the last byte: it waits for the disk, while others draw."""
+        assert job.finish is not None
+        try:
+            with told(job.path, job.size, self.meter.done):
+                job.finish()
+        except BaseException:
+            self.stopped = True
+            raise
 
 
 class _Hand:
@@ -223,12 +241,17 @@ class _Hand:
         if not self.read(source.path, source.offset + first * source.dtype.itemsize, data):
             raise CheckpointError(f"{source.path} became shorter while it was read; give a checkpoint at rest.")
 
-    def put(self, path: Path, offset: int, data: memoryview) -> None:
-        """Write bytes at an offset, all of them."""
+    def put(self, path: Path, offset: int, data: memoryview, *, flushes: bool) -> None:
+        """Write bytes at an offset, all of them; where they are to be flushed, begin with it."""
         file = self.open("r+", path)
         file.seek(offset)
-        while data:
-            data = data[file.write(data) :]
+        rest = data
+        while rest:
+            rest = rest[file.write(rest) :]
+        if flushes and hasattr(os, "posix_fadvise"):
+            # Linux starts to write out what is said not to be needed, and waits for nothing. It drops only
+            # what is on the disk already, which this is not.
+            os.posix_fadvise(file.fileno(), offset, len(data), os.POSIX_FADV_DONTNEED)
 
     def holds(self, path: Path, offset: int, data: memoryview) -> bool:
         """Whether a file has these bytes at an offset."""

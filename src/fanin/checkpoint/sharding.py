@@ -211,7 +211,8 @@ def refuse(directory: Path) -> None:
     Raises:
         CheckpointError: it has.
     """
-    present = _present(directory)
+    with told(directory, 0):
+        present = _present(directory)
     if present:
         raise exists(directory / present[0])
 

@@ -224,11 +224,12 @@ def settle(directory: str | os.PathLike[str]) -> bool:
         CheckpointError: another process writes there, a name is taken, or the system refuses.
     """
     directory = Path(directory)
-    if not (directory / STAGING / _NOTE).is_file():
-        return False
-    with held(directory, keeps=True) as staging, told(directory, 0):
-        if staging.published:
-            staging.forward()
+    with told(directory, 0):
+        if not (directory / STAGING / _NOTE).is_file():
+            return False
+        with held(directory, keeps=True) as staging:
+            if staging.published:
+                staging.forward()
     return True
 
 
