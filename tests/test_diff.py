@@ -237,6 +237,21 @@ def test_orthogonal_matrices_of_others_are_as_in_the_plan() -> None:
     assert "std 0.21" in told(fanin.diff(layer, plan))["weight"][1]
 
 
+def test_what_differs_in_the_last_place_is_as_in_the_plan_only_where_it_is_computed_whole() -> None:
+    plan = Plan([Rule("whole", "transformed(arange(1), 'log')"), Rule("drawn", "random_normal")])
+    parameters = [Parameter("whole", (128, 16)), Parameter("drawn", (128, 16))]
+    arrays = {each.name: np.empty(each.shape, np.float32) for each in parameters}
+    plan.apply(arrays, seed=0)
+    for array in arrays.values():
+        array[:, 3] = np.nextafter(array[:, 3], np.float32(9))
+    assert [(each.name, each.status, each.text) for each in fanin.diff(arrays, plan).tensors] == [
+        ("whole", "as in the plan", "128 of 2,048 differ in the last place"),
+        ("drawn", "differs", "128 of 2,048 elements differ, the others are the plan's"),
+    ]
+    arrays["whole"][5, 3] = np.nextafter(arrays["whole"][5, 3], np.float32(9))
+    assert told(fanin.diff(arrays, plan))["whole"][0] == "differs"
+
+
 # How sure it is -----------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from fanin.proof.subjects import Tensor
 from fanin.recipe import Draw, Recipe, Whole
 from fanin.spec import FORMATS
 
-__all__ = ["Check", "Difference", "Drawn", "bits_of", "carried"]
+__all__ = ["Check", "Difference", "Drawn", "bits_of", "carried", "neighbours"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Drawn:
         differs = here != there
         near = 0
         if not self.recipe.windowable and self.dtype.name in FORMATS:
-            allowed = differs & _neighbours(here, there)
+            allowed = differs & neighbours(here, there)
             near = int(np.count_nonzero(allowed))
             differs &= ~allowed
         count = int(np.count_nonzero(differs))
@@ -151,7 +151,7 @@ def bits_of(value: np.ndarray) -> str:
     return f"0x{int(carried(np.atleast_1d(value))[0]):0{2 * width}x}"
 
 
-def _neighbours(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+def neighbours(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Whether two bit patterns are of neighbouring numbers, the two zeros being one."""
     return np.asarray(np.abs(_ordered(here) - _ordered(there)) <= 1)
 
