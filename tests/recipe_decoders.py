@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import torch
 from reference import Case, Law, constant, normal, truncated
 from transformers import (
+    GPTBigCodeConfig,
+    GPTBigCodeForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
@@ -16,6 +18,8 @@ from transformers import (
     Olmo2ForCausalLM,
     Olmo3Config,
     Olmo3ForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
 )
 
 T = TypeVar("T")
@@ -106,6 +110,71 @@ def olmo(scheme: str, expected: Mapping[str, Law], departs: Mapping[str, str], *
         forward=logits,
         tag=scheme,
     )
+
+
+def called(parts: Mapping[str, str]) -> Callable[[str], str]:
+    """Names with some of their parts in place of others."""
+
+    def name(text: str) -> str:
+        for old, new in parts.items():
+            text = text.replace(old, new)
+        return text
+
+    return name
+
+
+# Three models of transformers with the layers that Megatron's have: packed queries, keys and values, and biases.
+BIG_CODE = GPTBigCodeConfig(n_layer=3, n_embd=64, n_head=4, vocab_size=301, n_positions=32, multi_query=False)
+BIG_CODE_AS_MEGATRON = called(
+    {
+        "transformer.wte": "embedding.word_embeddings",
+        "transformer.wpe": "embedding.position_embeddings",
+        "transformer.ln_f": "decoder.final_layernorm",
+        "transformer.h": "decoder.layers",
+        "ln_1": "input_layernorm",
+        "ln_2": "pre_mlp_layernorm",
+        "mlp.c_fc": "mlp.linear_fc1",
+        "mlp.c_proj": "mlp.linear_fc2",
+        "attn.c_attn": "self_attention.linear_qkv",
+        "attn.c_proj": "self_attention.linear_proj",
+    }
+)
+NEOX_AS_MEGATRON = called(
+    {
+        "gpt_neox.embed_in": "embedding.word_embeddings",
+        "gpt_neox.final_layer_norm": "decoder.final_layernorm",
+        "gpt_neox.layers": "decoder.layers",
+        "post_attention_layernorm": "pre_mlp_layernorm",
+        "attention.query_key_value": "self_attention.linear_qkv",
+        "attention.dense": "self_attention.linear_proj",
+        "mlp.dense_h_to_4h": "mlp.linear_fc1",
+        "mlp.dense_4h_to_h": "mlp.linear_fc2",
+        "lm_head": "output_layer",
+    }
+)
+PHI = Phi3Config(
+    num_hidden_layers=3,
+    hidden_size=64,
+    intermediate_size=96,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=301,
+    pad_token_id=None,
+)
+PHI_AS_MEGATRON = called(
+    {
+        "model.embed_tokens": "embedding.word_embeddings",
+        "model.norm": "decoder.final_layernorm",
+        "model.layers": "decoder.layers",
+        "post_attention_layernorm": "pre_mlp_layernorm",
+        "self_attn.qkv_proj": "self_attention.linear_qkv",
+        "self_attn.o_proj": "self_attention.linear_proj",
+        "mlp.gate_up_proj": "mlp.linear_fc1",
+        "mlp.down_proj": "mlp.linear_fc2",
+        "lm_head": "output_layer",
+    }
+)
+MEGATRON = {"num_layers": 3, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 301}
 
 
 CASES = [
@@ -232,5 +301,60 @@ CASES = [
         departs=weights(f"embed_tokens {READING} {WRITING}", "plan [-0.06, 0.06]"),
         forward=logits,
         tag="3-tied-biases",
+    ),
+    Case(
+        "megatron_gpt",
+        lambda: GPTBigCodeForCausalLM(BIG_CODE),
+        {
+            "*layernorm.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("linear_proj linear_fc2", normal(0.02 / 6**0.5)),
+            "*.weight": normal(0.02),
+        },
+        None,
+        MEGATRON | {"max_sequence_length": 32, "share_embeddings_and_output_weights": 1},
+        BIG_CODE_AS_MEGATRON,
+    ),
+    Case(
+        "megatron_gpt",
+        lambda: GPTNeoXForCausalLM(NEOX),
+        {
+            "*layernorm.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("linear_proj linear_fc2", normal(0.02 / 6**0.5)),
+            "*word_embeddings.weight": normal(1),
+            "*.weight": normal(0.02),
+        },
+        {"num_layers": 3, "hidden_size": 64, "position_embedding_type": "rope", "embedding_init_method_std": 1.0},
+        MEGATRON | {"ffn_hidden_size": 96},
+        NEOX_AS_MEGATRON,
+        departs=weights("word_embeddings", "plan 1 ") | weights("linear_proj linear_fc2", "plan 0.008165"),
+        tag="rotary-untied",
+    ),
+    Case(
+        "megatron_gpt",
+        lambda: Phi3ForCausalLM(PHI),
+        {
+            "*layernorm.weight": constant(1),
+            **weights("linear_proj linear_fc2", normal(0.02 / 24**0.5)),
+            **weights("linear_qkv linear_fc1", normal(0.01)),
+            **weights("word_embeddings output_layer", normal(0.04)),
+        },
+        {
+            "normalization": "RMSNorm",
+            "position_embedding_type": "rope",
+            "gated_linear_unit": True,
+            "add_bias_linear": False,
+            "num_query_groups": 2,
+            "ffn_hidden_size": 96,
+            "use_mup": True,
+            "mup_base_hidden_size": 16,
+        },
+        MEGATRON | {"embedding_init_method_std": 0.04},
+        PHI_AS_MEGATRON,
+        departs=weights("word_embeddings output_layer", "plan 0.04")
+        | weights("linear_qkv linear_fc1", "plan 0.01 ")
+        | weights("linear_proj linear_fc2", "plan 0.004082"),
+        tag="gated-mup",
     ),
 ]
