@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import recipe_decoders
+import recipe_methods
+import recipe_sequences
 import torch
 from reference import (
     Case,
@@ -26,7 +28,7 @@ from fanin import recipes
 from fanin.errors import PlanError
 from fanin.proof import Explained
 
-CASES: list[Case] = [*recipe_decoders.CASES]
+CASES: list[Case] = [*recipe_decoders.CASES, *recipe_methods.CASES, *recipe_sequences.CASES]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.lists], ids=str)

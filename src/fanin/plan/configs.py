@@ -53,15 +53,19 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def given(
     entries: Mapping[str, Any], keys: Keys, quantities: Mapping[str, object], about: About, source: str
-) -> dict[str, Number]:
+) -> dict[str, Number | str]:
     """The quantities of a plan that a configuration gives.
 
     Args:
         entries: of the configuration.
         keys: by quantity the path of its entry, ``"text_config.hidden_size"``, ``"depths.0"``, or ``"depths.#"`` for
-            how many there are; or a table of the path as ``key`` and the ``values`` that are known: a list of
-            them, or a table of what texts mean. Without a path it is the entry of the quantity's own name. A
-            name that is no quantity is a check: the entry has to be one of ``values``.
+            how many there are; or a table of the path as ``key`` and what is known of the entry. ``values`` are
+            all that it may be: a list of them, or a table of what texts mean. ``means`` is a table of numbers
+            and expressions for what is no number, such as ``auto`` or ``null``; numbers are themselves. ``every`` is
+            the item of a list that comes every so often and nowhere else, which is the quantity; then ``values``
+            are the items that are known. Without a path it is the entry of the quantity's own name, and null
+            is no entry. A name that is no quantity is a check: the entry has to be one of ``values``, or is
+            known and ``unused``, so that a configuration that tells no kind of model may have it.
         quantities: of the plan.
         about: says which models the plan is for.
         source: what messages call the plan.
@@ -74,18 +78,30 @@ def given(
     if not about.model_type:
         used = {_path(keys.get(name, name)).partition(".")[0] for name in {**quantities, **keys}}
         known = joined(sorted(used), 20)
-        for name in set(entries) - used:
+        for name in sorted(set(entries) - used):
             problems.add(f"the configuration has {name!r}, which {source} does not know; it knows {known}.")
-    found: dict[str, Number] = {}
+    found: dict[str, Number | str] = {}
     for name in dict.fromkeys([*quantities, *keys]):
         key = keys.get(name, name)
         path = _path(key)
         value = _entry(entries, path)
+        told: Mapping[str, Any] = {"key": key} if isinstance(key, str) else key
+        shown = _shown(value)
+        if shown in told.get("means", ()):
+            found[name] = told["means"][shown]
+            continue
         if value is _MISSING or value is None:
             continue
-        values = () if isinstance(key, str) else key["values"]
-        if values:
-            shown = str(value).lower() if isinstance(value, bool) else str(value)
+        values = told.get("values", ())
+        if "every" in told:
+            value = _period(value, told["every"], values)
+            if value is None:
+                problems.add(
+                    f"the configuration has {path} = {_entry(entries, path)!r}, and {source} can follow a list of "
+                    f"{joined(values, 20)} where every so many is {told['every']!r} and no other."
+                )
+                continue
+        elif values:
             if shown not in map(str, values):
                 problems.add(
                     f"the configuration has {path} = {value!r}, which {source} does not know; it knows "
@@ -105,6 +121,22 @@ def given(
 
 def _path(key: str | Mapping[str, Any]) -> str:
     return key if isinstance(key, str) else str(key["key"])
+
+
+def _shown(value: object) -> str:
+    """How a plan writes an entry that is no number."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _period(items: object, item: str, known: Sequence[str]) -> int | None:
+    """The n of a list in which every n-th is an item, and no other; None where there is no such number."""
+    if not isinstance(items, list | tuple) or not set(items) <= set(known):
+        return None
+    found = [each == item for each in items]
+    period = found.index(True) + 1 if any(found) else len(found) + 1
+    return period if found == [(number + 1) % period == 0 for number in range(len(found))] else None
 
 
 def _check_kind(entries: Mapping[str, Any], about: About, source: str) -> None:

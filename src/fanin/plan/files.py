@@ -50,8 +50,14 @@ _PLAN = {"layout": _TEXT, "dtype": _TEXT}
 _ABOUT = {
     "title": _TEXT, "sources": _TEXTS, "names": _TEXT, "model_type": _TEXTS, "architectures": _TEXTS, "notes": _TEXTS,
 }  # fmt: skip
-_CONFIG = ((str, dict), "the path of an entry, or a table of key and values")
-_ENTRY = {"key": _TEXT, "values": ((dict, list), "a table of what texts mean, or a list of what is known")}
+_CONFIG = ((str, dict), "the path of an entry, or a table of key and what is known of it")
+_ENTRY = {
+    "key": _TEXT,
+    "values": ((dict, list), "a table of what texts mean, or a list of what is known"),
+    "means": ((dict,), "a table of what entries mean that are no numbers, such as { auto = 'width // 16' }"),
+    "every": _TEXT,
+    "unused": ((bool,), "true, for an entry that decides nothing of the plan"),
+}
 _PARAMETER = {
     "name": _TEXT,
     "for": ((dict, list), "a table such as { i = 'n_layer' }, or a list of them"),
@@ -187,8 +193,13 @@ class _Reader:
         for name, entry in config.items():
             if isinstance(entry, dict):
                 self._check_keys(entry, _ENTRY, f"[config]: {name}", "config", name)
-            told = entry.keys() >= {"key", "values"} if isinstance(entry, dict) else name in quantities
-            if not told:
+                bare = entry.get("unused") or (name in quantities and "every" not in entry)
+                for key in ["key"] if bare else ["key", "values"]:
+                    if key not in entry:
+                        self.problems.add(
+                            f"[config]: {name} needs {key}: {_ENTRY[key][1]}.", self.where("config", name)
+                        )
+            elif name not in quantities:
                 self.problems.add(
                     f"[config]: {name!r} is no quantity, nor has it the key and the values of a check.",
                     self.where("config", name),

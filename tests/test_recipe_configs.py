@@ -1,0 +1,105 @@
+"""What recipes read off configurations: what they follow, and what they refuse."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import recipe_sequences
+
+from fanin import Plan, engines, recipes
+from fanin.errors import PlanError
+from fanin.recipe import Window
+
+# Recipe, configuration, fragment of what is said of it.
+REFUSED: list[tuple[str, Any, str]] = [
+    ("t5", {"model_type": "mt5"}, "is of model_type 'mt5', and the recipe t5 is for t5"),
+    ("t5", {"model_type": "t5", "architectures": ["T5EncoderModel"]}, "T5EncoderModel"),
+    ("t5", {"model_type": "t5", "feed_forward_proj": "gated-tanh"}, "feed_forward_proj = 'gated-tanh'"),
+    ("t5x", {"model_type": "t5", "initializer_factor": 0.5}, "initializer_factor = 0.5"),
+    ("whisper", {"model_type": "whisper", "architectures": ["WhisperForAudioClassification"]}, "architectures"),
+    ("whisper", {"model_type": "t5"}, "is of model_type 't5'"),
+    ("whisper_openai", recipe_sequences.WHISPER, ", which the recipe whisper_openai does not know; it knows n_audio_ctx, n_audio_head"),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "said"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_configuration_that_a_recipe_does_not_know_is_refused(name: str, config: Any, said: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        recipes.load(name, config)
+    assert said in str(raised.value)
+
+
+def rows_of_zeros(plan: Plan, name: str) -> list[int]:
+    """Which rows of a tensor that a plan lists are zero."""
+    (entry,) = [entry for entry in plan.resolve(seed=3) if entry.name == name]
+    array = np.full(entry.shape, np.nan, entry.dtype)
+    engines.fill(entry.recipe, Window.whole(entry.shape), array)
+    array[[*entry.zero_rows]] = 0
+    return [int(row) for row in np.flatnonzero(~array.any(1))]
+
+
+# Recipe, configuration, name of the embedding, rows of it that are zero.
+PADDING: list[tuple[str, Any, str, list[int]]] = [
+    ("whisper", recipe_sequences.WHISPER, "model.decoder.embed_tokens.weight", [7]),
+    ("whisper", recipe_sequences.WHISPER_UNTIED, "model.decoder.embed_tokens.weight", []),
+    ("whisper", {"model_type": "whisper"}, "model.decoder.embed_tokens.weight", [50256]),
+]
+
+
+@pytest.mark.parametrize(("recipe", "config", "name", "rows"), PADDING)
+def test_the_row_of_padding_is_zero_where_the_configuration_has_one(
+    recipe: str, config: Any, name: str, rows: list[int]
+) -> None:
+    assert rows_of_zeros(recipes.load(recipe, config), name) == rows
+
+
+HEAD = '[[rules]]\nmatch = "*"\ninitializer = "zeros"\n[[parameters]]\nname = "w"\nshape = ["n", "m"]\n'
+MEANS = (
+    HEAD + '[quantities]\nm = 4\nn = "m // 2"\n[config]\nn = { key = "rank", means = { auto = "2 * m", null = 1 } }\n'
+)
+EVERY = (
+    HEAD + '[quantities]\nm = 4\nn = 5\n[config]\nn = { key = "kinds", every = "full", values = ["full", "part"] }\n'
+)
+UNUSED = HEAD + '[quantities]\nm = 4\nn = 5\n[config]\nheads = { key = "h.0", unused = true }\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "n"),
+    [
+        (MEANS, {"m": 6}, 3),
+        (MEANS, {"m": 6, "rank": 7}, 7),
+        (MEANS, {"m": 6, "rank": "auto"}, 12),
+        (MEANS, {"m": 6, "rank": None}, 1),
+        (EVERY, {"m": 6}, 5),
+        (EVERY, {"kinds": ["part", "full", "part", "full", "part"]}, 2),
+        (EVERY, {"kinds": ["full", "full"]}, 1),
+        (EVERY, {"kinds": ["part", "part"]}, 3),
+        (EVERY, {"kinds": ()}, 1),
+        (UNUSED, {"h": [3], "m": 2}, 5),
+    ],
+)
+def test_entries_mean_what_the_plan_says_of_them(text: str, config: Any, n: int) -> None:
+    (parameter,) = Plan.from_text(text, config=config).parameters
+    assert parameter.shape[0] == n
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "said"),
+    [
+        (MEANS, {"rank": "some"}, "rank = 'some', and the plan needs a number"),
+        (EVERY, {"kinds": ["full", "part"]}, "where every so many is 'full' and no other"),
+        (EVERY, {"kinds": ["part", "full", "full"]}, "kinds = ['part', 'full', 'full']"),
+        (EVERY, {"kinds": ["part", "fool"]}, "a list of full, part"),
+        (EVERY, {"kinds": 3}, "kinds = 3"),
+        (UNUSED, {"heads": [3]}, "'heads', which the plan does not know"),
+        (UNUSED.replace(", unused = true", ""), None, "[config]: heads needs values"),
+        (EVERY.replace(', values = ["full", "part"]', ""), None, "[config]: n needs values"),
+        (MEANS.replace('key = "rank", ', ""), None, "[config]: n needs key"),
+        (MEANS.replace("means", "meens"), None, "no key 'meens'; did you mean 'means'?"),
+        (HEAD + '[quantities]\nn = 1\nm = 1\n[config]\nk = "other"\n', None, "'k' is no quantity"),
+    ],
+)
+def test_entries_that_mean_nothing_are_told(text: str, config: Any, said: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        Plan.from_text(text, config=config)
+    assert said in str(raised.value)
