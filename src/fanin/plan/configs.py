@@ -59,9 +59,9 @@ def given(
     Args:
         entries: of the configuration.
         keys: by quantity the path of its entry, ``"text_config.hidden_size"``, ``"depths.0"``, or ``"depths.#"`` for
-            how many there are; or a table of the path as ``key`` and the ``values`` that are known: a list of
-            them, or a table of what texts mean. Without a path it is the entry of the quantity's own name. A
-            name that is no quantity is a check: the entry has to be one of ``values``.
+            how many there are in a list or a table; or a table of the path as ``key`` and the ``values`` that are
+            known: a list of them, or a table of what texts mean. Without a path it is the entry of the quantity's
+            own name. A name that is no quantity is a check: the entry has to be one of ``values``.
         quantities: of the plan.
         about: says which models the plan is for.
         source: what messages call the plan.
@@ -126,7 +126,7 @@ def _entry(entries: Any, path: str) -> Any:
             entries = entries[part]
         elif isinstance(entries, Sequence) and not isinstance(entries, str) and part.isdigit():
             entries = entries[int(part)] if int(part) < len(entries) else _MISSING
-        elif isinstance(entries, Sequence) and part == "#":
+        elif isinstance(entries, Mapping | Sequence) and not isinstance(entries, str) and part == "#":
             entries = len(entries)
         else:
             return _MISSING
