@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import recipe_decoders
+import recipe_vision
 import torch
 from reference import (
     Case,
@@ -26,7 +27,7 @@ from fanin import recipes
 from fanin.errors import PlanError
 from fanin.proof import Explained
 
-CASES: list[Case] = [*recipe_decoders.CASES]
+CASES: list[Case] = [*recipe_decoders.CASES, *recipe_vision.CASES]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.lists], ids=str)

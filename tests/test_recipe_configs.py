@@ -1,0 +1,36 @@
+"""Recipes read the configurations that they are for, and refuse those of which they would make another model."""
+
+from typing import Any
+
+import pytest
+import transformers
+
+from fanin import recipes
+from fanin.errors import PlanError
+
+# By recipe a configuration and what is said of it.
+REFUSED: list[tuple[str, Any, str]] = [
+    ("vit", transformers.DeiTConfig(), "is of model_type 'deit'"),
+    ("vit", {"model_type": "vit", "architectures": ["ViTModel"]}, "is of architectures"),
+    ("vit", transformers.ViTConfig(image_size=[224, 192]), r"image_size = \[224, 192\]"),
+    ("vit_original", transformers.ViTMAEConfig(), "is of model_type 'vit_mae'"),
+    ("vit_timm", transformers.Dinov2Config(), "is of model_type 'dinov2'"),
+    ("dinov2", transformers.ViTConfig(), "is of model_type 'vit'"),
+    ("dinov2", {"model_type": "dinov2", "architectures": ["Dinov2ForImageClassification"]}, "is of architectures"),
+    ("clip", transformers.SiglipConfig(), "is of model_type 'siglip'"),
+    ("clip", transformers.CLIPVisionConfig(), "is of model_type 'clip_vision_model'"),
+    ("clip", {"model_type": "clip", "text_config_dict": {"hidden_size": 768}}, "has text_config_dict = "),
+    ("siglip", transformers.CLIPConfig(), "is of model_type 'clip'"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "config", "told"), REFUSED, ids=lambda value: str(value)[:40].replace("\n", " "))
+def test_a_configuration_that_a_recipe_does_not_know_is_refused(recipe: str, config: Any, told: str) -> None:
+    with pytest.raises(PlanError, match=told):
+        recipes.load(recipe, config)
+
+
+@pytest.mark.parametrize("count", [0, 3, 1000])
+def test_the_entries_of_a_table_are_counted(count: int) -> None:
+    config = transformers.ViTConfig(num_labels=count).to_dict()
+    assert recipes.vit(config).quantities["num_labels"] == count
