@@ -21,6 +21,15 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("clip", transformers.CLIPVisionConfig(), "is of model_type 'clip_vision_model'"),
     ("clip", {"model_type": "clip", "text_config_dict": {"hidden_size": 768}}, "has text_config_dict = "),
     ("siglip", transformers.CLIPConfig(), "is of model_type 'clip'"),
+    ("resnet", transformers.RegNetConfig(), "is of model_type 'regnet'"),
+    ("resnet", transformers.ResNetConfig(depths=[3, 4, 6]), r"has depths.# = 3, .* it knows 4"),
+    ("resnet_timm", transformers.ResNetConfig(hidden_sizes=[64, 128, 256, 512, 1024]), "has hidden_sizes.# = 5"),
+    ("resnet_timm", {"model_type": "resnet", "layer_type": "preact"}, "has layer_type = 'preact'"),
+    ("efficientnet", transformers.EfficientNetConfig(), "which the recipe efficientnet does not know"),
+    ("convnext", transformers.ConvNextV2Config(), "is of model_type 'convnextv2'"),
+    ("convnext", transformers.ConvNextConfig(num_stages=3), "has num_stages = 3"),
+    ("dit", {"depth": 12, "qk_norm": True}, "has 'qk_norm', which the recipe dit does not know"),
+    ("dit", transformers.ViTConfig(), "which the recipe dit does not know"),
 ]
 
 
