@@ -1,5 +1,7 @@
-"""DiT of facebookresearch/DiT (2023-06-02) as a module of torch: its names, its shapes and what it computes, but for its
-initialization. No package has it under these names."""
+"""DiT of facebookresearch/DiT (2023-06-02): its names, its shapes and what it computes, without its initialization.
+
+No package has it under these names.
+"""
 
 import math
 

@@ -227,7 +227,7 @@ def test_the_recipes_of_resnet_are_for_torchvision_s_names_as_well() -> None:
     apart = {one.name for one, other in zip(plain, timm, strict=True) if digest([one]) != digest([other])}
     assert apart == {name for name in asked(ours) if name.endswith("bn3.weight")}
     assert len(apart) == 16
-    with pytest.raises(PlanError, match="claims 16 parameters, .* but expects blocks = 33"):
+    with pytest.raises(PlanError, match=r"claims 16 parameters, .* but expects blocks = 33"):
         recipes.resnet_timm(depth_2=23).resolve(parameters)
     with pytest.raises(PlanError, match="no rule claims 16 of 320 parameters"):
         recipes.resnet_timm(bottleneck=0).resolve(parameters)
