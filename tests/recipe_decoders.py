@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 import torch
 from reference import Case, Law, constant, normal, truncated
 from transformers import (
-    GPTBigCodeConfig,
-    GPTBigCodeForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
+    GPTBigCodeConfig,
+    GPTBigCodeForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,

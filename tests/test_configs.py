@@ -196,7 +196,7 @@ BAD = {
     "config's type": ("[config]\nn = 3\n", ["[config]: n must be the path of an entry, or a table", "line 2"]),
     "config's key": ("[config]\nn = { kez = 'x', values = ['a'] }\n", ["[config]: n has no key 'kez'"]),
     "no quantity": ("[config]\nm = 'm'\n", ["[config]: 'm' is no quantity, nor has it the key and the values"]),
-    "no values": ("[config]\nn = { key = 'x' }\n", ["[config]: 'n' is no quantity, nor"]),
+    "no values": ("[config]\nm = { key = 'x' }\n", ["[config]: m needs values"]),
 }
 
 
