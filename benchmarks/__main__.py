@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import calls, checkpoints, fills, jax, keras, models, proof
+from benchmarks import calls, checkpoints, fills, jax, keras, models, proof, shards
 from benchmarks.timing import Row
 
 SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
@@ -22,17 +22,25 @@ SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
     "imports": calls.imports,
     "jax": jax.jax,
     "checkpoints": checkpoints.checkpoints,
+    "shards": shards.small,
+    "shards-7b": shards.whole,
     "proof": proof.proof,
     "building": models.building,
     "materializing": models.materializing,
     "keras": keras.initializers,
 }
+LONG = {"shards-7b"}  # for minutes, and only where asked for
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"any of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument(
+        "sections",
+        nargs="*",
+        metavar="SECTION",
+        help=f"any of {', '.join(SECTIONS)}; default: all but {', '.join(LONG)}",
+    )
     parser.add_argument("--rounds", type=int, default=12, help="how often each contender runs; its best counts")
     arguments = parser.parse_args()
     unknown = set(arguments.sections) - SECTIONS.keys()
@@ -42,7 +50,7 @@ def main() -> None:
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", style="dim")
     table = Table("what", "fanin", "G/s", "how many times faster than", "", box=None, pad_edge=False)
     with console.status("") as status:
-        for name in arguments.sections or SECTIONS:
+        for name in arguments.sections or [name for name in SECTIONS if name not in LONG]:
             status.update(name)
             for row in SECTIONS[name](arguments.rounds):
                 table.add_row(*cells(row))

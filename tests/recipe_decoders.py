@@ -1,10 +1,28 @@
 """Cases of recipes of language models that transformers has."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
-from reference import Case, constant, normal
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from reference import Case, Law, constant, normal, truncated
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTBigCodeConfig,
+    GPTBigCodeForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    Olmo3Config,
+    Olmo3ForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+)
+
+T = TypeVar("T")
 
 GPT2 = GPT2Config(n_layer=3, n_embd=48, n_head=4, vocab_size=301, n_positions=32)
 LLAMA = LlamaConfig(
@@ -15,12 +33,148 @@ LLAMA = LlamaConfig(
     num_key_value_heads=2,
     vocab_size=301,
 )
+NEOX = GPTNeoXConfig(
+    num_hidden_layers=3,
+    hidden_size=64,
+    intermediate_size=96,
+    num_attention_heads=4,
+    vocab_size=301,
+    max_position_embeddings=32,
+)
+NEOX_TIED = GPTNeoXConfig(**NEOX.to_dict() | {"tie_word_embeddings": True, "attention_bias": False})
+OLMO = Olmo2Config(
+    num_hidden_layers=3,
+    hidden_size=96,
+    intermediate_size=160,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=301,
+    eos_token_id=2,
+)
+OLMO3 = Olmo3Config(**OLMO.to_dict() | {"model_type": "olmo3", "tie_word_embeddings": True, "attention_bias": True})
 LLAMA_BIASES = LlamaConfig(**LLAMA.to_dict() | {"tie_word_embeddings": True, "attention_bias": True, "head_dim": 32})
 
 
 def logits(model: Any) -> torch.Tensor:
     """What a language model makes of some tokens."""
     return model(torch.arange(8)[None]).logits  # type: ignore[no-any-return]
+
+
+def cut(std: float) -> Law:
+    """A normal that is cut at three deviations."""
+    return truncated(std, -3 * std, 3 * std)
+
+
+def by_layer(weights: str, law: Callable[[int], Law]) -> dict[str, Law]:
+    """What the weights of some names have in each of 3 layers."""
+    return {f"*.{i}.*.{name}.weight": law(i) for name in weights.split() for i in range(3)}
+
+
+def weights(names: str, what: T) -> dict[str, T]:
+    """The same of several weights."""
+    return {f"*{name}.weight": what for name in names.split()}
+
+
+READING, WRITING = "q_proj k_proj v_proj gate_proj", "o_proj up_proj down_proj"
+
+
+def neox(recipe: str, residual: float, config: GPTNeoXConfig, tag: str = "") -> Case:
+    """Small init, in 3 layers of width 64."""
+    reading = "embed_in query_key_value dense_h_to_4h" + " lm_head" * (not config.tie_word_embeddings)
+    writing = "attention.dense dense_4h_to_h"
+    return Case(
+        recipe,
+        lambda: GPTNeoXForCausalLM(config),
+        {
+            "*norm.weight": constant(1),
+            "*.bias": constant(0),
+            **weights(writing, normal(residual)),
+            **weights(reading, normal((2 / (5 * 64)) ** 0.5)),
+        },
+        config,
+        departs=weights(reading, "plan 0.07906") | weights(writing, f"plan {residual:.4g}"),
+        forward=logits,
+        tag=tag,
+    )
+
+
+def olmo(scheme: str, expected: Mapping[str, Law], departs: Mapping[str, str], **quantities: float) -> Case:
+    """A scheme of OLMo-core, in 3 layers of width 96 with 160 hidden units."""
+    return Case(
+        "olmo2",
+        lambda: Olmo2ForCausalLM(OLMO),
+        {"*norm.weight": constant(1), **expected},
+        OLMO,
+        {"scheme": scheme, **quantities},
+        departs=departs,
+        forward=logits,
+        tag=scheme,
+    )
+
+
+def called(parts: Mapping[str, str]) -> Callable[[str], str]:
+    """Names with some of their parts in place of others."""
+
+    def name(text: str) -> str:
+        for old, new in parts.items():
+            text = text.replace(old, new)
+        return text
+
+    return name
+
+
+# Three models of transformers with the layers that Megatron's have: packed queries, keys and values, and biases.
+BIG_CODE = GPTBigCodeConfig(n_layer=3, n_embd=64, n_head=4, vocab_size=301, n_positions=32, multi_query=False)
+BIG_CODE_AS_MEGATRON = called(
+    {
+        "transformer.wte": "embedding.word_embeddings",
+        "transformer.wpe": "embedding.position_embeddings",
+        "transformer.ln_f": "decoder.final_layernorm",
+        "transformer.h": "decoder.layers",
+        "ln_1": "input_layernorm",
+        "ln_2": "pre_mlp_layernorm",
+        "mlp.c_fc": "mlp.linear_fc1",
+        "mlp.c_proj": "mlp.linear_fc2",
+        "attn.c_attn": "self_attention.linear_qkv",
+        "attn.c_proj": "self_attention.linear_proj",
+    }
+)
+NEOX_AS_MEGATRON = called(
+    {
+        "gpt_neox.embed_in": "embedding.word_embeddings",
+        "gpt_neox.final_layer_norm": "decoder.final_layernorm",
+        "gpt_neox.layers": "decoder.layers",
+        "post_attention_layernorm": "pre_mlp_layernorm",
+        "attention.query_key_value": "self_attention.linear_qkv",
+        "attention.dense": "self_attention.linear_proj",
+        "mlp.dense_h_to_4h": "mlp.linear_fc1",
+        "mlp.dense_4h_to_h": "mlp.linear_fc2",
+        "lm_head": "output_layer",
+    }
+)
+PHI = Phi3Config(
+    num_hidden_layers=3,
+    hidden_size=64,
+    intermediate_size=96,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=301,
+    pad_token_id=None,
+)
+PHI_AS_MEGATRON = called(
+    {
+        "model.embed_tokens": "embedding.word_embeddings",
+        "model.norm": "decoder.final_layernorm",
+        "model.layers": "decoder.layers",
+        "post_attention_layernorm": "pre_mlp_layernorm",
+        "self_attn.qkv_proj": "self_attention.linear_qkv",
+        "self_attn.o_proj": "self_attention.linear_proj",
+        "mlp.gate_up_proj": "mlp.linear_fc1",
+        "mlp.down_proj": "mlp.linear_fc2",
+        "lm_head": "output_layer",
+    }
+)
+MEGATRON = {"num_layers": 3, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 301}
 
 
 CASES = [
@@ -50,5 +204,157 @@ CASES = [
         LLAMA_BIASES,
         forward=logits,
         tag="tied-biases",
+    ),
+    neox("gpt_neox", 2 / (3 * 64**0.5), NEOX),
+    neox("gpt_neox", 2 / (3 * 64**0.5), NEOX_TIED, "tied-without-biases"),
+    neox("small_init", (2 / (5 * 64)) ** 0.5 / (2 * 3) ** 0.5, NEOX),
+    neox("small_init", (2 / (5 * 64)) ** 0.5 / (2 * 3) ** 0.5, NEOX_TIED, "tied-without-biases"),
+    Case(
+        "llama_torchtitan",
+        lambda: LlamaForCausalLM(LLAMA),
+        {
+            "*norm.weight": constant(1),
+            "*embed_tokens.weight": normal(1),
+            "lm_head.weight": truncated(64**-0.5, -3 / 8, 3 / 8),
+            **by_layer("o_proj up_proj down_proj", lambda i: normal(0.02 / (2 * (i + 1)) ** 0.5)),
+            "*.weight": normal(0.02),
+        },
+        LLAMA,
+        departs=weights("embed_tokens", "plan 1 ")
+        | weights("lm_head", "plan [-0.375, 0.375]")
+        | weights(WRITING, "std 0.0"),
+        forward=logits,
+    ),
+    Case(
+        "llama_torchtitan",
+        lambda: LlamaForCausalLM(LLAMA_BIASES),
+        {
+            "*norm.weight": constant(1),
+            "*.bias": constant(0),
+            "*embed_tokens.weight": truncated(64**-0.5, -3 / 8, 3 / 8),
+            **by_layer("o_proj down_proj", lambda i: cut(0.02 / (2 * (i + 1)) ** 0.5)),
+            "*.weight": cut(0.02),
+        },
+        LLAMA_BIASES,
+        {"fixed": 1},
+        departs=weights("embed_tokens", "plan [-0.375, 0.375]")
+        | weights(f"{READING} up_proj", "plan [-0.06, 0.06]")
+        | weights("o_proj down_proj", "values in"),
+        forward=logits,
+        tag="fixed-tied-biases",
+    ),
+    olmo("normal", {"*.weight": cut(0.02)}, weights(f"embed_tokens lm_head {READING} {WRITING}", "plan [-0.06, 0.06]")),
+    olmo(
+        "llama",
+        {
+            "*embed_tokens.weight": normal(1),
+            "lm_head.weight": cut(96**-0.5),
+            **weights(WRITING, cut(0.02 / 6**0.5)),
+            "*.weight": cut(0.02),
+        },
+        weights("embed_tokens", "plan 1 ")
+        | weights("lm_head", "plan [-0.3062, 0.3062]")
+        | weights(READING, "plan [-0.06, 0.06]")
+        | weights(WRITING, "plan 0.008055"),
+    ),
+    olmo(
+        "llama_depth",
+        {
+            "*embed_tokens.weight": normal(1),
+            "lm_head.weight": cut(96**-0.5),
+            **by_layer("o_proj up_proj down_proj", lambda i: cut(0.02 / (2 * (i + 1)) ** 0.5)),
+            "*.weight": cut(0.02),
+        },
+        weights("embed_tokens", "plan 1 ")
+        | weights("lm_head", "plan [-0.3062, 0.3062]")
+        | weights(READING, "plan [-0.06, 0.06]")
+        | weights(WRITING, "values in"),
+    ),
+    olmo(
+        "normalized",
+        {
+            "*embed_tokens.weight": normal(96**-0.5),
+            **weights("o_proj down_proj", cut((1 / 96 / 6) ** 0.5)),
+            "*.weight": cut(96**-0.5),
+        },
+        weights("embed_tokens", "plan 0.1021")
+        | weights(f"lm_head {READING} up_proj", "plan 0.1007")
+        | weights("o_proj down_proj", "plan 0.04111"),
+    ),
+    olmo(
+        "by_fan_in",
+        {
+            "*embed_tokens.weight": normal(1 / 4),
+            "*.down_proj.weight": cut(160**-0.5),
+            "*.weight": cut(96**-0.5),
+        },
+        weights("embed_tokens", "plan 0.25")
+        | weights(f"lm_head {READING} o_proj up_proj", "plan 0.1007")
+        | weights("down_proj", "plan 0.078"),
+        embed_scale=4,
+    ),
+    Case(
+        "olmo2",
+        lambda: Olmo3ForCausalLM(OLMO3),
+        {"*norm.weight": constant(1), "*.bias": constant(0), "*.weight": cut(0.02)},
+        OLMO3,
+        departs=weights(f"embed_tokens {READING} {WRITING}", "plan [-0.06, 0.06]"),
+        forward=logits,
+        tag="3-tied-biases",
+    ),
+    Case(
+        "megatron_gpt",
+        lambda: GPTBigCodeForCausalLM(BIG_CODE),
+        {
+            "*layernorm.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("linear_proj linear_fc2", normal(0.02 / 6**0.5)),
+            "*.weight": normal(0.02),
+        },
+        None,
+        MEGATRON | {"max_sequence_length": 32, "share_embeddings_and_output_weights": 1},
+        BIG_CODE_AS_MEGATRON,
+    ),
+    Case(
+        "megatron_gpt",
+        lambda: GPTNeoXForCausalLM(NEOX),
+        {
+            "*layernorm.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("linear_proj linear_fc2", normal(0.02 / 6**0.5)),
+            "*word_embeddings.weight": normal(1),
+            "*.weight": normal(0.02),
+        },
+        {"num_layers": 3, "hidden_size": 64, "position_embedding_type": "rope", "embedding_init_method_std": 1.0},
+        MEGATRON | {"ffn_hidden_size": 96},
+        NEOX_AS_MEGATRON,
+        departs=weights("word_embeddings", "plan 1 ") | weights("linear_proj linear_fc2", "plan 0.008165"),
+        tag="rotary-untied",
+    ),
+    Case(
+        "megatron_gpt",
+        lambda: Phi3ForCausalLM(PHI),
+        {
+            "*layernorm.weight": constant(1),
+            **weights("linear_proj linear_fc2", normal(0.02 / 24**0.5)),
+            **weights("linear_qkv linear_fc1", normal(0.01)),
+            **weights("word_embeddings output_layer", normal(0.04)),
+        },
+        {
+            "normalization": "RMSNorm",
+            "position_embedding_type": "rope",
+            "gated_linear_unit": True,
+            "add_bias_linear": False,
+            "num_query_groups": 2,
+            "ffn_hidden_size": 96,
+            "use_mup": True,
+            "mup_base_hidden_size": 16,
+        },
+        MEGATRON | {"embedding_init_method_std": 0.04},
+        PHI_AS_MEGATRON,
+        departs=weights("word_embeddings output_layer", "plan 0.04")
+        | weights("linear_qkv linear_fc1", "plan 0.01 ")
+        | weights("linear_proj linear_fc2", "plan 0.004082"),
+        tag="gated-mup",
     ),
 ]

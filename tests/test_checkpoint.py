@@ -28,10 +28,10 @@ from safetensors import safe_open
 
 import fanin
 from fanin import Parameter, Plan, Rule, backend, checkpoint
-from fanin.checkpoint import writing
+from fanin.checkpoint import filling
+from fanin.checkpoint.contents import stored
 from fanin.checkpoint.cuts import LANES, chunks, most_bytes, windows
 from fanin.checkpoint.header import header
-from fanin.checkpoint.writing import stored
 from fanin.dtypes import FLOATS
 from fanin.errors import ArgumentError, CheckpointError, DTypeError, FaninError
 from fanin.initializers import (
@@ -298,9 +298,9 @@ def test_a_writer_that_lies_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One tensor's chunks are left alone, since a tensor computed whole is cut by itself."""
-    honest = writing.chunks
+    honest = filling.chunks
     monkeypatch.setattr(
-        writing, "chunks", lambda placed, most: iter(LIES[lie](c) if len(c := list(honest(placed, most))) > 20 else c)
+        filling, "chunks", lambda placed, most: iter(LIES[lie](c) if len(c := list(honest(placed, most))) > 20 else c)
     )
     checkpoint.write(tmp_path / "file", entries)
     with pytest.raises(AssertionError, match="elements differ"):

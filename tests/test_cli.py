@@ -380,7 +380,8 @@ def test_a_bad_argument_is_told(arguments: list[str], fragment: str, here: Path)
 
 def test_missing_arguments_are_told(here: Path) -> None:
     for arguments, fragment in {
-        ("init",): "Missing argument 'PLAN'",
+        ("init",): "Missing option '-o' / '--output'",
+        ("init", "-o", "x.safetensors"): "there is no plan; give the name of a TOML file, or of a recipe",
         ("init", "plan.toml"): "Missing option '-o' / '--output'",
         ("init", "plan.toml", "-o", "-"): "the output cannot be a pipe; give the name of a file",
         ("inti",): "No such command 'inti'",
@@ -428,8 +429,8 @@ def test_every_error_has_an_exit_code() -> None:
 
 def test_a_defect_is_no_error_of_the_user(here: Path) -> None:
     """Something that is not raised on purpose shows where it comes from."""
-    code = "import fanin.plan; fanin.plan.Plan.from_file = lambda path: 1 / 0; from fanin.cli import main; main()"
-    command = [sys.executable, "-c", code, "init", "plan.toml", "-o", "out"]
+    broken = "import fanin.plan; fanin.plan.Plan.from_file = lambda path, **others: 1 / 0"
+    command = [sys.executable, "-c", f"{broken}; from fanin.cli import main; main()", "init", "plan.toml", "-o", "out"]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == ExitCode.DEFECT
     assert "ZeroDivisionError" in told.stderr

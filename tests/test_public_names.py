@@ -15,9 +15,9 @@ from fanin.errors import FaninError
 NAMES = {
     "fanin": [
         "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "diff", "errors", "explain", "fingerprint",
-        "names_like", "parameters", "use", "verify",
+        "names_like", "parameters", "recipes", "use", "verify",
     ],
-    "fanin.plan": ["Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest"],
+    "fanin.plan": ["About", "Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest"],
     "fanin.torch": [
         "Shard", "accelerate", "calculate_gain", "constant_", "dirac_", "eye_", "init_", "kaiming_normal_",
         "kaiming_uniform_", "materialize", "missing", "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_",
@@ -34,7 +34,11 @@ NAMES = {
         "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
         "Zeros", "install", "installed", "uninstall",
     ],
-    "fanin.checkpoint": ["Stored", "opened", "shapes", "write"],
+    "fanin.checkpoint": [
+        "File", "Forecast", "Stored", "Written", "bytes_of", "forecast", "opened", "settle", "shapes", "write",
+        "write_sharded",
+    ],
+    "fanin.recipes": ["NAMES", "Listed", "Listing", "listing", "load", "text"],
     "fanin.proof": [
         "Compared", "Comparison", "Explained", "Explanation", "Finding", "Fingerprint", "TensorFingerprint",
         "Verification", "diff", "explain", "fingerprint", "verify",
@@ -56,9 +60,9 @@ NAMES = {
     "fanin.layouts": ["ARRAY_ORDER", "Coordinates", "Fans", "Layout", "fans"],
     "fanin.engines": ["NAMES", "available", "current", "fill", "use"],
     "fanin.errors": [
-        "ArgumentError", "CheckpointError", "DTypeError", "EngineError", "ExpressionError", "FaninError",
-        "LayoutError", "LogicalNameError", "OutputError", "PlanError", "SeedError", "SelftestError", "ShapeError",
-        "StreamError", "UnknownInitializerError", "VerificationError", "WindowError",
+        "ArgumentError", "CheckpointError", "DTypeError", "EngineError", "ExpressionError", "FactoryError",
+        "FaninError", "LayoutError", "LogicalNameError", "OutputError", "PlanError", "SeedError", "SelftestError",
+        "ShapeError", "StreamError", "UnknownInitializerError", "VerificationError", "WindowError",
     ],
 }  # fmt: skip
 
@@ -104,7 +108,7 @@ def test_every_error_has_a_base_that_users_would_catch() -> None:
             base, builtin = cls.__bases__
             assert base is FaninError
             assert (builtin.__module__, builtin is Exception) == ("builtins", False)
-    assert len(classes) == 17
+    assert len(classes) == 18
 
 
 def test_every_submodule_is_imported_by_this_test() -> None:

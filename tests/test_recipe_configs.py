@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import recipe_sequences
+import transformers
 
 from fanin import Plan, engines, recipes
 from fanin.errors import PlanError
@@ -23,6 +24,26 @@ REFUSED: list[tuple[str, Any, str]] = [
         recipe_sequences.WHISPER,
         ", which the recipe whisper_openai does not know; it knows n_audio_ctx, n_audio_head",
     ),
+    ("vit", transformers.DeiTConfig(), "is of model_type 'deit'"),
+    ("vit", {"model_type": "vit", "architectures": ["ViTModel"]}, "is of architectures"),
+    ("vit", transformers.ViTConfig(image_size=[224, 192]), "image_size = [224, 192]"),
+    ("vit_original", transformers.ViTMAEConfig(), "is of model_type 'vit_mae'"),
+    ("vit_timm", transformers.Dinov2Config(), "is of model_type 'dinov2'"),
+    ("dinov2", transformers.ViTConfig(), "is of model_type 'vit'"),
+    ("dinov2", {"model_type": "dinov2", "architectures": ["Dinov2ForImageClassification"]}, "is of architectures"),
+    ("clip", transformers.SiglipConfig(), "is of model_type 'siglip'"),
+    ("clip", transformers.CLIPVisionConfig(), "is of model_type 'clip_vision_model'"),
+    ("clip", {"model_type": "clip", "text_config_dict": {"hidden_size": 768}}, "has text_config_dict = "),
+    ("siglip", transformers.CLIPConfig(), "is of model_type 'clip'"),
+    ("resnet", transformers.RegNetConfig(), "is of model_type 'regnet'"),
+    ("resnet", transformers.ResNetConfig(depths=[3, 4, 6]), "has depths.# = 3, "),
+    ("resnet_timm", transformers.ResNetConfig(hidden_sizes=[64, 128, 256, 512, 1024]), "has hidden_sizes.# = 5"),
+    ("resnet_timm", {"model_type": "resnet", "layer_type": "preact"}, "has layer_type = 'preact'"),
+    ("efficientnet", transformers.EfficientNetConfig(), "which the recipe efficientnet does not know"),
+    ("convnext", transformers.ConvNextV2Config(), "is of model_type 'convnextv2'"),
+    ("convnext", transformers.ConvNextConfig(num_stages=3), "has num_stages = 3"),
+    ("dit", {"depth": 12, "qk_norm": True}, "has 'qk_norm', which the recipe dit does not know"),
+    ("dit", transformers.ViTConfig(), "which the recipe dit does not know"),
 ]
 
 
@@ -129,3 +150,9 @@ def test_entries_that_mean_nothing_are_told(text: str, config: Any, said: str) -
     with pytest.raises(PlanError) as raised:
         Plan.from_text(text, config=config)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("count", [0, 3, 1000])
+def test_the_entries_of_a_table_are_counted(count: int) -> None:
+    config = transformers.ViTConfig(num_labels=count).to_dict()
+    assert recipes.vit(config).quantities["num_labels"] == count

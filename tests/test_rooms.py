@@ -14,8 +14,8 @@ PACKAGE = Path(fanin.__file__).parent
 # front door, which only the command line may import.
 ROOMS = [
     "errors", "layouts", "spec", "dtypes", "recipe", "engines", "expressions", "initializers", "backend", "progress",
-    "models", "plan", "recipes", "checkpoint", "proof", "torch", "jax", "keras", "selftest", "__init__", "cli",
-    "__main__",
+    "tables", "models", "plan", "recipes", "checkpoint", "proof", "torch", "jax", "keras", "selftest", "__init__",
+    "cli", "__main__",
 ]  # fmt: skip
 DATA = {"frameworks", "vectors", "py.typed"}
 

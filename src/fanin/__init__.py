@@ -2,8 +2,8 @@
 
 `fanin.initializers` has the initializers, `Plan`, `Rule` and `Parameter` whole models, `parameters` and
 `names_like` say what a model has, `explain`, `verify`, `fingerprint` and `diff` what a plan does and whether it
-did, `fanin.backend` has the functions for custom initializers, `fanin.layouts.fans` the fans,
-`fanin.use` the choice of engine and threads.
+did, `fanin.recipes` has plans of real architectures, `fanin.backend` the functions for custom initializers,
+`fanin.layouts.fans` the fans, `fanin.use` the choice of engine and threads.
 """
 
 import importlib
@@ -13,6 +13,7 @@ from fanin import errors as errors
 from fanin.engines import use as use
 
 if TYPE_CHECKING:
+    from fanin import recipes as recipes
     from fanin.models import names_like as names_like
     from fanin.models import parameters as parameters
     from fanin.plan import Fused as Fused
@@ -30,7 +31,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "diff", "errors", "explain", "fingerprint",
-    "names_like", "parameters", "use", "verify",
+    "names_like", "parameters", "recipes", "use", "verify",
 ]  # fmt: skip
 
 _LATER = {  # from rooms that are read when needed
@@ -41,6 +42,8 @@ _LATER = {  # from rooms that are read when needed
 
 
 def __getattr__(name: str) -> object:
+    if name == "recipes":
+        return importlib.import_module("fanin.recipes")
     if name not in _LATER:
         raise AttributeError(f"module 'fanin' has no attribute {name!r}")
     value = getattr(importlib.import_module(_LATER[name]), name)

@@ -59,6 +59,10 @@ class PlanError(FaninError, ValueError):
     """A plan cannot be read, or does not fit the parameters it is applied to."""
 
 
+class FactoryError(FaninError, ValueError):
+    """A function that is to make a model cannot be found, or fails."""
+
+
 class CheckpointError(FaninError, OSError):
     """A checkpoint cannot be read or written."""
 

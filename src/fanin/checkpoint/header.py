@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from fanin.errors import CheckpointError
 from fanin.layouts import Shape
 from fanin.recipe import Piece
 
-__all__ = ["CODES", "Output", "Placed", "header"]
+__all__ = ["CODES", "Output", "Placed", "Source", "check_names", "header"]
 
 # How the format calls a dtype, in the order in which the safetensors library writes them: widest first,
 # so that every tensor is aligned.
@@ -31,6 +32,23 @@ _RANKS = {dtype: rank for rank, dtype in enumerate(CODES)}
 _METADATA = "__metadata__"
 _ALIGNMENT = 8
 _GREATEST = 100_000_000  # bytes; readers refuse longer headers
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a file has the bytes of an array.
+
+    Attributes:
+        path: of the file.
+        offset: of the first byte.
+        shape: of the array.
+        dtype: of the array.
+    """
+
+    path: Path
+    offset: int
+    shape: Shape
+    dtype: np.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +67,17 @@ class Output:
     shape: Shape
     dtype: np.dtype
     pieces: tuple[Piece, ...] = ()
-    source: np.ndarray | None = None
+    source: Source | None = None
 
     @property
     def windowable(self) -> bool:
         """Whether a window costs only the window."""
         return all(piece.recipe.windowable for piece in self.pieces)
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +89,20 @@ class Placed:
     stop: int
 
 
+def check_names(arrays: Iterable[Output]) -> None:
+    """Refuse names that a checkpoint cannot have.
+
+    Raises:
+        CheckpointError: two arrays of one name, or the name that the format keeps for itself.
+    """
+    seen = {_METADATA}
+    for array in arrays:
+        if array.name in seen:
+            why = "is a name that the format keeps for itself" if array.name == _METADATA else "comes twice"
+            raise CheckpointError(f"tensor {array.name!r} {why}; give every tensor a name of its own.")
+        seen.add(array.name)
+
+
 def header(arrays: Iterable[Output], metadata: Mapping[str, str] | None) -> tuple[bytes, list[Placed]]:
     """Return what a file begins with, and where its tensors go, in the order of the file.
 
@@ -73,14 +110,13 @@ def header(arrays: Iterable[Output], metadata: Mapping[str, str] | None) -> tupl
         CheckpointError: two arrays of one name, a name or metadata that the format cannot hold, or
             so many arrays that no reader would take the header.
     """
+    arrays = list(arrays)
+    check_names(arrays)
     ordered = sorted(arrays, key=lambda array: (_RANKS[array.dtype], array.name))
     fields: dict[str, object] = {} if metadata is None else {_METADATA: _checked(metadata)}
     offsets = [0]
     for array in ordered:
-        if array.name == _METADATA or array.name in fields:
-            why = "is a name that the format keeps for itself" if array.name == _METADATA else "comes twice"
-            raise CheckpointError(f"tensor {array.name!r} {why}; give every tensor a name of its own.")
-        offsets.append(offsets[-1] + math.prod(array.shape) * array.dtype.itemsize)
+        offsets.append(offsets[-1] + array.size)
         fields[array.name] = {"dtype": CODES[array.dtype], "shape": array.shape, "data_offsets": offsets[-2:]}
     try:
         text = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8")

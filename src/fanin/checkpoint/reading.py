@@ -4,11 +4,13 @@ import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path, PureWindowsPath
 
 from safetensors import SafetensorError, safe_open
 
 from fanin.checkpoint.header import CODES
+from fanin.checkpoint.shards import INDEX, SINGLE
+from fanin.checkpoint.staging import STAGING
 from fanin.errors import CheckpointError, LogicalNameError, ShapeError
 from fanin.models import Parameter
 
@@ -21,8 +23,8 @@ def shapes(path: str | os.PathLike[str]) -> tuple[Parameter, ...]:
     """Return the name, shape and dtype of every tensor of a checkpoint. No tensor is read.
 
     Args:
-        path: a ``.safetensors`` file, or the ``.safetensors.index.json`` of a sharded checkpoint,
-            whose shards lie beside it.
+        path: a ``.safetensors`` file, the ``.safetensors.index.json`` of a sharded checkpoint, whose shards lie
+            beside it, or a directory with one of these.
 
     Returns:
         one `Parameter` per tensor, in the order of their names, or of the index.
@@ -31,7 +33,7 @@ def shapes(path: str | os.PathLike[str]) -> tuple[Parameter, ...]:
         CheckpointError: a file is missing, cannot be read, is no such file, or holds a dtype that
             fanin does not write, or a tensor that no plan can name.
     """
-    path = Path(path)
+    path = _file_of(Path(path))
     if path.suffix == ".json":
         shards, weights = _of_index(path)
         return tuple(shards[shard][name] for name, shard in weights.items())
@@ -40,6 +42,7 @@ def shapes(path: str | os.PathLike[str]) -> tuple[Parameter, ...]:
 
 def files(path: Path) -> list[tuple[Path, Sequence[Parameter]]]:
     """The files that a checkpoint is made of, and the tensors that each holds of it; see `shapes`."""
+    path = _file_of(path)
     if path.suffix != ".json":
         return [(path, tuple(_of_file(path).values()))]
     shards, weights = _of_index(path)
@@ -47,6 +50,30 @@ def files(path: Path) -> list[tuple[Path, Sequence[Parameter]]]:
         (path.parent / shard, [held[name] for name, place in weights.items() if place == shard])
         for shard, held in shards.items()
     ]
+
+
+def _file_of(path: Path) -> Path:
+    """The file that a directory is read by, as transformers finds it; any other path is itself."""
+    try:
+        names = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {getattr(error, 'strerror', error)}.") from error
+    if names is None:
+        return path
+    usual = [name for name in (INDEX, SINGLE) if name in names]
+    found = usual or [name for name in names if name.endswith((".safetensors", ".safetensors.index.json"))]
+    if len(found) == 1:
+        return path / found[0]
+    if found:
+        raise CheckpointError(
+            f"{path} is a directory of several checkpoints: {', '.join(found[:4])}{' and others' * (len(found) > 4)}; "
+            f"give one of these files."
+        )
+    unfinished = STAGING in names
+    raise CheckpointError(
+        f"{path} is a directory without a checkpoint: it holds no {SINGLE}, no {INDEX} and no other .safetensors file"
+        + (", but one that was not finished; go on with it by `fanin init --resume`." if unfinished else ".")
+    )
 
 
 def _of_file(path: Path) -> dict[str, Parameter]:
@@ -85,7 +112,7 @@ def _of_index(path: Path) -> tuple[dict[str, dict[str, Parameter]], Mapping[str,
         raise CheckpointError(f"{path}: no index of a checkpoint: it has no table 'weight_map' of file names.")
     shards: dict[str, dict[str, Parameter]] = {}
     for name, shard in weights.items():
-        if shard in ("", "..") or PurePath(shard).name != shard:
+        if shard in ("", ".", "..") or PureWindowsPath(shard).name != shard:  # to which both slashes part names
             raise CheckpointError(f"{path}: shard {shard!r} of {name!r} does not lie beside the index.")
         if shard not in shards:
             try:
@@ -96,6 +123,13 @@ def _of_index(path: Path) -> tuple[dict[str, dict[str, Parameter]], Mapping[str,
             raise CheckpointError(
                 f"{path}: the index says {shard!r} holds {name!r}, and it does not; they do not match."
             )
+    for shard, held in shards.items():
+        unlisted = [name for name in held if weights.get(name) != shard]
+        if unlisted:
+            raise CheckpointError(
+                f"{path}: {shard!r} holds {unlisted[0]!r}, and the index does not say so"
+                f"{f' ({len(unlisted):,} such tensors)' if len(unlisted) > 1 else ''}; they do not match."
+            )
     return shards, weights
 
 
@@ -105,9 +139,7 @@ def _check_file(path: Path) -> None:
     except (OSError, ValueError) as error:  # a ValueError is of a name that no file can have
         raise CheckpointError(f"{path} cannot be read: {getattr(error, 'strerror', error)}.") from error
     if stat.S_ISDIR(mode):
-        raise CheckpointError(
-            f"{path} is a directory; give the .safetensors file in it, or the .safetensors.index.json of its shards."
-        )
+        raise CheckpointError(f"{path} is a directory, and no file of tensors.")
     if not stat.S_ISREG(mode):
         raise CheckpointError(f"{path} is no regular file, and only such a file can be read in parts.")
     if not os.access(path, os.R_OK):

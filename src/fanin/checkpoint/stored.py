@@ -1,14 +1,15 @@
 """A checkpoint as a thing to be looked at: its arrays are the memory-mapped files."""
 
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from fanin.checkpoint.header import CODES
+from fanin.checkpoint.header import CODES, Source
 from fanin.checkpoint.reading import files
 from fanin.errors import CheckpointError
 from fanin.models import Array, Part
@@ -27,11 +28,14 @@ class Stored:
         path: of the file or of the index.
         arrays: its tensors, each one logical tensor of its own name.
         metadata: what its files say of themselves, where all of them say the same.
+        sources: where the bytes of each tensor are, for whoever reads them without mapping: what is read of a
+            mapped file counts as memory of the process.
     """
 
     path: Path
     arrays: Sequence[Array]
     metadata: dict[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     def read(self, array: Array) -> Sequence[Part]:
         """All of a tensor, in the memory-mapped file: what is looked at is read, and nothing else."""
@@ -50,32 +54,42 @@ def opened(path: str | os.PathLike[str]) -> Stored:
     path = Path(path)
     arrays = []
     said: list[dict[str, str]] = []
+    sources: dict[str, Source] = {}
     for file, parameters in files(path):
-        views, metadata = _mapped(file)
+        found, metadata = _placed(file)
         said.append(metadata)
+        memory = _mapped(file)
         for parameter in parameters:
-            arrays.append(Array(parameter.name, views[parameter.name], parameter.shape, (parameter,)))
+            sources[parameter.name] = source = found[parameter.name]
+            arrays.append(Array(parameter.name, _view(memory, source), parameter.shape, (parameter,)))
     common = (
         {key: value for key, value in said[0].items() if all(each.get(key) == value for each in said)} if said else {}
     )
-    return Stored(path, tuple(arrays), common)
+    return Stored(path, tuple(arrays), common, sources)
 
 
-def _mapped(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors of a file that has been found to be a whole one, and its metadata."""
+def _placed(path: Path) -> tuple[dict[str, Source], dict[str, str]]:
+    """Where the tensors of a file are that has been found to be a whole one, and its metadata."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length))
-        memory = np.asarray(np.memmap(path, np.uint8, "r"))
-        metadata = header.pop("__metadata__", None) or {}
-        start = 8 + length
-        return {name: _view(memory, start, fields) for name, fields in header.items()}, metadata
     except (OSError, ValueError) as error:  # it was replaced meanwhile
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    metadata = header.pop("__metadata__", None) or {}
+    return {
+        name: Source(path, 8 + length + each["data_offsets"][0], tuple(each["shape"]), _DTYPES[each["dtype"]])
+        for name, each in header.items()
+    }, metadata
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.memmap(path, np.uint8, "r"))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
 
 
-def _view(memory: np.ndarray, start: int, fields: dict[str, list[int]]) -> np.ndarray:
-    first, last = fields["data_offsets"]
-    dtype = _DTYPES[fields["dtype"]]  # type: ignore[index]  # a text
-    return memory[start + first : start + last].view(dtype).reshape(fields["shape"])
+def _view(memory: np.ndarray, source: Source) -> np.ndarray:
+    last = source.offset + math.prod(source.shape) * source.dtype.itemsize
+    return memory[source.offset : last].view(source.dtype).reshape(source.shape)

@@ -3,7 +3,7 @@
 One file per command. What only one command needs is imported inside it, so that ``fanin --help`` answers at once.
 """
 
-from fanin.cli import diff, explain, fingerprint, init, selftest, verify  # noqa: F401 - each adds its command to main
+from fanin.cli import diff, explain, fingerprint, init, listing, selftest, verify  # noqa: F401 - each adds its command to main
 from fanin.cli.codes import MEANINGS, ExitCode, exit_code
 from fanin.cli.group import main
 

@@ -3,7 +3,15 @@
 import errno
 from enum import IntEnum
 
-from fanin.errors import CheckpointError, EngineError, FaninError, SelftestError, StreamError, VerificationError
+from fanin.errors import (
+    CheckpointError,
+    EngineError,
+    FactoryError,
+    FaninError,
+    SelftestError,
+    StreamError,
+    VerificationError,
+)
 
 __all__ = ["EPILOG", "MEANINGS", "ExitCode", "exit_code"]
 
@@ -23,6 +31,7 @@ class ExitCode(IntEnum):
     NO_MEMORY = 9
     DIFFERS = 10
     STREAM = 11
+    BUSY = 12
     HANGUP = 129
     INTERRUPTED = 130
     TERMINATED = 143
@@ -41,6 +50,7 @@ MEANINGS = {
     ExitCode.NO_MEMORY: "no memory for a tensor that has to be computed whole",
     ExitCode.DIFFERS: "what was compared is not the same, or not as the plan has it",
     ExitCode.STREAM: "a checkpoint was written by another version of the stream",
+    ExitCode.BUSY: "another process writes to the output",
     ExitCode.HANGUP: "ended by SIGHUP",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C, SIGINT)",
     ExitCode.TERMINATED: "ended by SIGTERM",
@@ -57,8 +67,12 @@ def exit_code(error: FaninError) -> ExitCode:
             return ExitCode.NO_SPACE
         case CheckpointError(errno=errno.ENOMEM):
             return ExitCode.NO_MEMORY
+        case CheckpointError(errno=errno.EBUSY):
+            return ExitCode.BUSY
         case CheckpointError():
             return ExitCode.CHECKPOINT
+        case FactoryError():
+            return ExitCode.USAGE
         case EngineError():
             return ExitCode.ENGINE
         case SelftestError():

@@ -1,6 +1,8 @@
 """``fanin diff``: what two checkpoints, two plans, or one of each do not have in common."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,6 +10,7 @@ from fanin import use
 from fanin.cli import options
 from fanin.cli.codes import ExitCode
 from fanin.cli.group import main
+from fanin.cli.plans import Source, chosen
 from fanin.cli.showing import show
 from fanin.cli.signals import Signals
 
@@ -16,7 +19,8 @@ __all__ = ["diff"]
 
 @main.command()
 @click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path), required=False)
+@chosen
 @options.seed(None)
 @options.only
 @options.threads
@@ -26,7 +30,8 @@ __all__ = ["diff"]
 def diff(
     signals: Signals,
     first: Path,
-    second: Path,
+    second: Path | None,
+    source: Source,
     seed: int | None,
     only: tuple[str, ...],
     threads: int | None,
@@ -39,9 +44,16 @@ def diff(
     plan, but such as the plan's distributions give, is as the plan has it.
     """
     from fanin import proof
-    from fanin.plan import Plan
 
-    one, two = (Plan.from_file(path) if path.suffix == ".toml" else path for path in (first, second))
+    if (second is None) != source.is_recipe:
+        raise click.UsageError("give what to compare with: a second checkpoint or plan, or a recipe by --recipe.")
+
+    def side(path: Path) -> Any:
+        return replace(source, path=path, recipe=None).plan() if path.suffix == ".toml" else path
+
+    if second is not None and ".toml" not in (first.suffix, second.suffix):
+        source.unused()
+    one, two = side(first), source.plan() if second is None else side(second)
     with use(threads=threads), options.reported(signals, first.name, quiet) as progress:
         found = proof.diff(one, two, seed=seed, only=list(only) or None, progress=progress)
     show(found, as_json, quiet)

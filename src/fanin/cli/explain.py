@@ -2,26 +2,32 @@
 
 from pathlib import Path
 
-import click
-
 from fanin.cli import options
 from fanin.cli.group import main
-from fanin.cli.plans import entries_of
+from fanin.cli.plans import Source, entries_of, planned
 from fanin.cli.showing import show
 
 __all__ = ["explain"]
 
 
 @main.command()
-@click.argument("plan", type=click.Path(path_type=Path))
+@planned
 @options.like
+@options.model
 @options.seed("0")
 @options.dtype
 @options.only
 @options.as_json
 @options.quiet
 def explain(
-    plan: Path, like: Path | None, seed: int, dtype: str | None, only: tuple[str, ...], as_json: bool, quiet: bool
+    source: Source,
+    like: Path | None,
+    model: str | None,
+    seed: int,
+    dtype: str | None,
+    only: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Say what a plan does.
 
@@ -30,5 +36,5 @@ def explain(
     """
     from fanin import proof
 
-    entries = entries_of(plan, like, seed, dtype)
+    entries = entries_of(source, like, seed, dtype, model=model)
     show(proof.explain(entries, only=list(only) or None), as_json, quiet)

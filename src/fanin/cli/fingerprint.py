@@ -8,6 +8,7 @@ from fanin import use
 from fanin.cli import options
 from fanin.cli.codes import ExitCode
 from fanin.cli.group import main
+from fanin.cli.plans import Source, chosen
 from fanin.cli.showing import show
 from fanin.cli.signals import Signals
 
@@ -18,6 +19,7 @@ __all__ = ["fingerprint"]
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--plan", type=click.Path(path_type=Path), help="Whose layouts count, as they do in every framework.")
 @click.option("--expect", metavar="HEX", help="Exit with another code unless the hash begins so.")
+@chosen
 @options.only
 @options.threads
 @options.as_json
@@ -26,7 +28,7 @@ __all__ = ["fingerprint"]
 def fingerprint(
     signals: Signals,
     file: Path,
-    plan: Path | None,
+    source: Source,
     expect: str | None,
     only: tuple[str, ...],
     threads: int | None,
@@ -40,9 +42,10 @@ def fingerprint(
     the whole tells which.
     """
     from fanin import proof
-    from fanin.plan import Plan
 
-    rules = None if plan is None else Plan.from_file(plan)
+    if not source:
+        source.unused()
+    rules = source.plan() if source else None
     if expect is not None and (len(expect) < 8 or set(expect.lower()) - set("0123456789abcdef")):
         raise click.BadParameter(f"{expect!r} is no hash; give 8 or more of its hexadecimal digits.")
     with use(threads=threads), options.reported(signals, file.name, quiet) as progress:

@@ -22,13 +22,20 @@ class _Commands(click.Group):
             with Signals() as ctx.obj:
                 return super().invoke(ctx)
         except FaninError as error:
-            click.echo(f"fanin: error: {error}", err=True)
+            click.echo(f"fanin: error: {' '.join([str(error), *_notes(error)])}", err=True)
             ctx.exit(exit_code(error))
         except Signal as stop:
             name = signal.Signals(stop.number).name
             with contextlib.suppress(OSError):  # a terminal that hung up
-                click.echo(f"fanin: ended by {name}; no half-written file is left.", err=True)
+                click.echo(
+                    " ".join([f"fanin: ended by {name}; no half-written file is left.", *_notes(stop)]), err=True
+                )
             ctx.exit(128 + stop.number)
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What was added to an error on its way."""
+    return getattr(error, "__notes__", [])
 
 
 @click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,7 +12,7 @@ from fanin.cli.signals import Signals
 from fanin.dtypes import FLOATS
 from fanin.recipe import check_seed
 
-__all__ = ["as_json", "dtype", "like", "only", "quiet", "reported", "seed", "threads"]
+__all__ = ["as_json", "dtype", "like", "model", "only", "quiet", "reported", "seed", "threads"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,12 @@ like = click.option(
     "--like",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Take names, shapes and dtypes from a .safetensors file, or a .safetensors.index.json.",
+    help="Take names, shapes and dtypes from a .safetensors file, a .safetensors.index.json, or a directory.",
+)
+model = click.option(
+    "--model",
+    metavar="MODULE:FACTORY",
+    help="Take names, shapes, dtypes and layouts from a model that this function of yours makes. Imports the module.",
 )
 threads = click.option(
     "--threads", type=click.IntRange(min=1), help="Otherwise FANIN_NUM_THREADS, otherwise all cores."

@@ -16,7 +16,7 @@ class Report(Protocol):
         """It as plain data."""
 
     def table(self) -> Any:
-        """It as a `fanin.proof.tables.Table`."""
+        """It as a `fanin.tables.Table`."""
 
 
 def show(report: Report, as_json: bool, quiet: bool) -> None:

@@ -8,6 +8,7 @@ from fanin import use
 from fanin.cli import options
 from fanin.cli.codes import ExitCode
 from fanin.cli.group import main
+from fanin.cli.plans import Source, planned
 from fanin.cli.showing import show
 from fanin.cli.signals import Signals
 
@@ -16,7 +17,7 @@ __all__ = ["verify"]
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("plan", type=click.Path(path_type=Path))
+@planned
 @options.seed(None)
 @options.only
 @options.threads
@@ -26,7 +27,7 @@ __all__ = ["verify"]
 def verify(
     signals: Signals,
     file: Path,
-    plan: Path,
+    source: Source,
     seed: int | None,
     only: tuple[str, ...],
     threads: int | None,
@@ -38,9 +39,9 @@ def verify(
     FILE is a .safetensors file, or a .safetensors.index.json. What differs is told with the first element that does.
     """
     from fanin import proof
-    from fanin.plan import Plan
 
+    plan = source.plan()
     with use(threads=threads), options.reported(signals, file.name, quiet) as progress:
-        found = proof.verify(file, Plan.from_file(plan), seed=seed, only=list(only) or None, progress=progress)
+        found = proof.verify(file, plan, seed=seed, only=list(only) or None, progress=progress)
     show(found, as_json, quiet)
     click.get_current_context().exit(ExitCode.OK if found else ExitCode.DIFFERS)

@@ -84,8 +84,9 @@ def parts(moving: list[Axis], start: int, most: int) -> list[tuple[int, int, lis
     ]
 
 
-def listed(moving: list[Axis], start: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
+def listed(moving: Iterable[Axis], start: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
     """Logical numbers and memory offsets of all positions of a box, in C order."""
+    moving = tuple(moving)
     lengths = [axis.length for axis in moving]
     return (
         numbers(start, lengths, [axis.step for axis in moving]),

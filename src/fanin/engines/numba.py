@@ -1,6 +1,7 @@
 """The compiled engine: all cores, any strides, every dtype written directly."""
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator
 
@@ -9,7 +10,7 @@ import numpy as np
 from fanin.dtypes import FLOATS
 from fanin.engines import kernels
 from fanin.engines.forms import form_of
-from fanin.engines.geometry import axes, flatten, is_regular, listed, parts
+from fanin.engines.geometry import Axis, axes, flatten, is_regular, listed, parts
 from fanin.engines.tables import table
 from fanin.layouts import Coordinates
 from fanin.recipe import Draw, Normal, UniformInterval, Window
@@ -17,6 +18,7 @@ from fanin.recipe import Draw, Normal, UniformInterval, Window
 THREAD_FROM = 2**19  # elements below which a second thread costs more than it brings
 MAX_ROWS = 2**19  # rows listed at a time: up to 20 MiB of indices while they are made
 SEEN = 2**14  # elements up to which a cut is remembered
+FEW_ROWS = 2**16  # rows up to which their list is remembered
 MAX_GROUPS = 2**18  # columns listed at a time: 17 MiB
 
 # How the kernels write a dtype, and as which dtype they see it.
@@ -56,24 +58,38 @@ def _jobs(coordinates: Coordinates, strides: tuple[int, ...]) -> Iterator[_Job]:
     rows = axes(coordinates.shape, strides, coordinates.row_steps)
     columns = axes(coordinates.shape, strides, coordinates.column_steps)
     for row_start, row_offset, row_axes in parts(rows, coordinates.row_start, MAX_ROWS):
-        numbers, offsets = listed(row_axes, row_start, row_offset)
+        few = math.prod(axis.length for axis in row_axes) <= FEW_ROWS
+        listed_rows = _seen_rows if few else _rows
         if len(columns) == 1 and columns[0].stride == columns[0].step == 1 and columns[0].length >= kernels.LANES:
+            numbers, offsets = listed_rows(tuple(row_axes), row_start, row_offset, False)
             start, length = coordinates.column_start, columns[0].length
             units = len(numbers) * (-(-(start + length) // kernels.LANES) - start // kernels.LANES)
-            yield kernels.along, units, units * kernels.LANES, (numbers.astype(np.uint32), offsets, start, length)
+            yield kernels.along, units, units * kernels.LANES, (numbers, offsets, start, length)
             continue
+        numbers, offsets = listed_rows(tuple(row_axes), row_start, row_offset, True)
         for column_start, column_offset, column_axes in parts(columns, coordinates.column_start, MAX_GROUPS):
             groups, group_offsets = _groups(*listed(column_axes, column_start, column_offset))
-            order = np.argsort(offsets, kind="stable")
             units = len(groups) * -(-len(numbers) // kernels.BLOCKS)
-            geometry = numbers[order].astype(np.uint32), offsets[order], groups, group_offsets
-            yield kernels.across, units, units * kernels.VALUES, geometry
+            yield kernels.across, units, units * kernels.VALUES, (numbers, offsets, groups, group_offsets)
 
 
 @functools.lru_cache(maxsize=64)
 def _seen_jobs(coordinates: Coordinates, strides: tuple[int, ...]) -> list[_Job]:
     """The same, remembered: of a small tensor the preparation is most of the time."""
     return list(_jobs(coordinates, strides))
+
+
+def _rows(rows: tuple[Axis, ...], start: int, offset: int, ordered: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of rows and their memory offsets, in the order of these where that is asked for."""
+    numbers, offsets = listed(rows, start, offset)
+    if ordered:
+        order = np.argsort(offsets, kind="stable")
+        numbers, offsets = numbers[order], offsets[order]
+    return numbers.astype(np.uint32), offsets
+
+
+# Remembered: a large tensor that is filled column by column has the same rows in each of its windows.
+_seen_rows = functools.lru_cache(maxsize=8)(_rows)
 
 
 def _groups(numbers: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from fanin.layouts import Shape
 from fanin.models.parameter import Parameter
 from fanin.recipe import ConstantValue, Draw, Piece, Recipe, Whole, Window
 
-__all__ = ["Array", "Copied", "Model", "Part", "Readable", "computed_once", "pieces_of", "write"]
+__all__ = ["Array", "Copied", "Model", "Part", "Readable", "computed_once", "pieces_of", "write", "zeros_of"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Array:
         parameters: the tensors that it holds, which cover it.
         zero_rows: indices on the first axis that are zero whatever is drawn, such as that of padding.
         offset: of a handle that is one plain shard; None where the handle tells its own place.
+        persistent: whether checkpoints of the model hold it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Array:
     parameters: tuple[Parameter, ...]
     zero_rows: tuple[int, ...] = ()
     offset: Shape | None = None
+    persistent: bool = True
 
 
 class Readable(Protocol):
@@ -127,6 +129,13 @@ def pieces_of(parameter: Parameter, recipe: Recipe, zero_rows: Iterable[int] = (
                 one = Window((row, *inside.start[1:]), (row + 1, *inside.stop[1:]))
                 pieces.append(Piece(zero, one, (slice(at, at + 1), *outside.slices[1:])))
     return tuple(pieces)
+
+
+def zeros_of(array: Array) -> tuple[Piece, ...]:
+    """What makes the rows of an array zero that are so whatever is drawn."""
+    zero = Draw(ConstantValue(0), array.shape)
+    rows = [Window((row, *(0,) * (len(array.shape) - 1)), (row + 1, *array.shape[1:])) for row in array.zero_rows]
+    return tuple(Piece(zero, row, row.slices) for row in rows)
 
 
 def write(pieces: Iterable[Piece], parts: Iterable[Part], zero: Recipe | None = None, rows: Iterable[int] = ()) -> None:

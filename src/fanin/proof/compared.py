@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fanin.layouts import Shape
-from fanin.proof.tables import Table, shaped
+from fanin.tables import Table, shaped
 
 __all__ = ["ALIKE", "DIFFERS", "FIRST", "OTHER_DTYPE", "RENAMED", "SAME", "SECOND", "Compared", "Comparison"]
 

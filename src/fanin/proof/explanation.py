@@ -14,9 +14,9 @@ from fanin.plan import Entry, Plan
 from fanin.plan.application import Only, chosen
 from fanin.proof.moments import Moments, moments, of_values
 from fanin.proof.subjects import is_path
-from fanin.proof.tables import Table, number, shaped
 from fanin.recipe import ConstantValue, Diagonal, Draw, Normal, Recipe, UniformInterval
 from fanin.spec import FORMATS
+from fanin.tables import Table, number, shaped
 
 __all__ = ["Explained", "Explanation", "expected", "explain", "explained", "text_of"]
 

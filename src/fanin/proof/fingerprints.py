@@ -16,8 +16,8 @@ from fanin.errors import ArgumentError
 from fanin.layouts import Layout, Shape
 from fanin.proof.blocks import intersection
 from fanin.proof.sums import Lanes, added
-from fanin.proof.tables import Table, shaped
 from fanin.recipe import Window
+from fanin.tables import Table, shaped
 
 __all__ = ["ARRAY", "LOGICAL", "Fingerprint", "TensorFingerprint"]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from fanin.plan import Entry, digest
 from fanin.proof.compared import DIFFERS, FIRST, SAME, SECOND, Compared
 from fanin.proof.explanation import Explained, explained
-from fanin.proof.tables import number
 from fanin.recipe import Draw
+from fanin.tables import number
 
 __all__ = ["compared_plans"]
 

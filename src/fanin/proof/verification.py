@@ -18,8 +18,8 @@ from fanin.proof.checking import checks, compared, size_of
 from fanin.proof.diagnosis import diagnosed
 from fanin.proof.drawing import Check, Difference, bits_of
 from fanin.proof.subjects import Subject, matched, opened, recorded_seed, resolved
-from fanin.proof.tables import Table, shaped
 from fanin.recipe import check_seed
+from fanin.tables import Table, shaped
 
 __all__ = ["Finding", "Verification", "verify"]
 

@@ -12,8 +12,9 @@ from fanin.errors import PlanError
 from fanin.expressions import Number
 from fanin.plan import Plan
 from fanin.plan.problems import nearest
+from fanin.recipes.listing import Listed, Listing
 
-__all__ = ["NAMES", "load", "text"]
+__all__ = ["NAMES", "Listed", "Listing", "listing", "load", "text"]
 
 
 def _names() -> tuple[str, ...]:
@@ -46,6 +47,15 @@ def load(name: str, config: Any = None, /, **quantities: Number | str) -> Plan:
     ('transformers.GPT2LMHeadModel', 292)
     """
     return Plan.from_text(text(name), source=f"the recipe {name}", config=config, quantities=quantities)
+
+
+def listing(*names: str) -> Listing:
+    """What recipes say of themselves; of all of them without names.
+
+    Raises:
+        PlanError: there is no such recipe.
+    """
+    return Listing(tuple(Listed.of(name, load(name)) for name in names or NAMES))
 
 
 def text(name: str) -> str:

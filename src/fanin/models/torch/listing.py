@@ -68,7 +68,8 @@ def arrays(module: nn.Module, shards: Mapping[str, Declared] | None = None) -> t
         own = memory(place.tensor)
         if own in found:
             rows = {*found[own].zero_rows, *describe(place.layer, place.key).zero_rows}
-            found[own] = replace(found[own], zero_rows=tuple(sorted(rows)))
+            persistent = place.persistent or found[own].persistent
+            found[own] = replace(found[own], zero_rows=tuple(sorted(rows)), persistent=persistent)
         elif place.name in names:
             raise PlanError(
                 f"two tensors are called {place.name!r} once the names of wrappers are left out; rename one of them."
@@ -118,7 +119,8 @@ def _array(place: Place, shards: Mapping[str, Declared]) -> Array:
         rows = tuple(row + offset[0] for row in rows)
     held = _of_whole(place, held, shards)
     prefix, module = name.removesuffix(place.key), class_name(place.layer)
-    return Array(name, tensor, shape, tuple(held.parameters(prefix, place.key, shape, dtype, module)), rows, offset)
+    parameters = tuple(held.parameters(prefix, place.key, shape, dtype, module))
+    return Array(name, tensor, shape, parameters, rows, offset, place.persistent)
 
 
 def _of_whole(place: Place, held: Held, shards: Mapping[str, Declared]) -> Held:
