@@ -169,6 +169,13 @@ CASES = [
         lists=False,
         tag="continuous",
     ),
+    Case(
+        "ppo",
+        lambda: policy(ActorCriticPolicy, VECTOR, VECTOR, use_sde=True, full_std=True),
+        {"log_std": constant(0), **HEADS},
+        lists=False,
+        tag="state-dependent-noise",
+    ),
     Case("ppo", lambda: policy(ActorCriticCnnPolicy, IMAGE, CHOICES), HEADS, lists=False, tag="images"),
     Case(
         "ppo",

@@ -15,7 +15,7 @@ from commands import invoked
 from transformers import Mamba2ForCausalLM, MambaForCausalLM
 
 import fanin
-from fanin import Plan, recipes
+from fanin import recipes
 from fanin.cli.codes import ExitCode
 
 MODELS: dict[str, tuple[Any, Any]] = {
@@ -43,28 +43,17 @@ DEPARTURES: dict[str, dict[str, tuple[float, float]]] = {
 LOOSELY = {"mixer.A_log": 0.25}  # of 64 values, those of the plan too
 
 
-def as_file(name: str, plan: Plan, path: Path) -> Path:
-    """The recipe as a file, with the quantities of a plan that was made of it; expressions follow by themselves."""
-    text = recipes.text(name)
-    for quantity, value in plan.quantities.items():
-        text = re.sub(rf"(?m)^{quantity} = [-+.\de]+$", f"{quantity} = {value!r}", text)
-    path.write_text(text, "utf-8")
-    return path
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_the_command_tells_where_transformers_departs_from_the_authors(name: str, tmp_path: Path) -> None:
     made, config = MODELS[name]
     torch.manual_seed(2)
     made(config).save_pretrained(tmp_path)
-    plan = recipes.load(name, config)
-    file = as_file(name, plan, tmp_path / "recipe.toml")
+    recipe = ["--recipe", name, "--config", tmp_path / "config.json"]
 
-    done = invoked("diff", tmp_path / "model.safetensors", file, "--json")
+    done = invoked("diff", tmp_path / "model.safetensors", *recipe, "--json")
     assert done.exit_code == ExitCode.DIFFERS
-    assert json.loads(done.stdout)["tensors"] == json.loads(
-        json.dumps(fanin.diff(tmp_path / "model.safetensors", plan).to_dict()["tensors"])
-    )
+    found = fanin.diff(tmp_path / "model.safetensors", recipes.load(name, config))
+    assert json.loads(done.stdout)["tensors"] == json.loads(json.dumps(found.to_dict()["tensors"]))
     told = {each["name"]: each for each in json.loads(done.stdout)["tensors"]}
     departing = {tensor for tensor, each in told.items() if each["status"] == "differs"}
     assert {each["status"] for each in told.values()} == {"same", "as in the plan", "differs"}
@@ -80,9 +69,9 @@ def test_the_command_tells_where_transformers_departs_from_the_authors(name: str
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_checkpoint_of_the_recipe_departs_nowhere(name: str, tmp_path: Path) -> None:
-    plan = recipes.load(name, MODELS[name][1])
-    file = as_file(name, plan, tmp_path / "recipe.toml")
-    assert invoked("init", file, "-o", tmp_path / "a.safetensors", "--seed", 5, "--quiet").exit_code == ExitCode.OK
-    done = invoked("diff", tmp_path / "a.safetensors", file, "--json")
+    MODELS[name][1].save_pretrained(tmp_path)
+    recipe = ["--recipe", name, "--config", tmp_path / "config.json"]
+    assert invoked("init", *recipe, "-o", tmp_path / "a.safetensors", "--seed", 5, "--quiet").exit_code == ExitCode.OK
+    done = invoked("diff", tmp_path / "a.safetensors", *recipe, "--json")
     assert done.exit_code == ExitCode.OK
     assert {each["status"] for each in json.loads(done.stdout)["tensors"]} <= {"same", "as in the plan"}
