@@ -25,6 +25,8 @@ from transformers import (
     SiglipModel,
     ViTConfig,
     ViTForImageClassification,
+    ViTForMaskedImageModeling,
+    ViTModel,
 )
 
 VIT = ViTConfig(
@@ -166,6 +168,14 @@ def timm_block() -> dict[str, nn.Module]:
     }
 
 
+def grouped() -> nn.Module:
+    """Layers under names that no recipe has: a convolution of four groups, and what follows it."""
+    model = nn.Module()
+    model.conv, model.norm, model.head = nn.Conv2d(32, 40, (5, 3), groups=4), nn.BatchNorm2d(40), nn.Linear(40, 48)
+    model.head.routing_fn = nn.Linear(40, 24)
+    return model
+
+
 def convolutions(model: Callable[[Any], nn.Module], config: Any, *, grouped: bool) -> dict[str, Law]:
     """Normals of variance 2 / fan_out by name, with fan_out as a convolution has it, of all groups or of one."""
     found = {}
@@ -213,11 +223,28 @@ CASES = [
         tag="wide-without-head",
     ),
     Case(
+        "vit",
+        lambda: ViTModel(VIT),
+        {"*layernorm*.weight": constant(1), "*.bias": constant(0), "*": normal(0.02)},
+        VIT,
+        lists=False,
+        tag="base",
+    ),
+    Case(
+        "vit",
+        lambda: ViTForMaskedImageModeling(VIT),
+        {"*layernorm*.weight": constant(1), "*.bias": constant(0), "*.mask_token": constant(0), "*": normal(0.02)},
+        VIT,
+        lists=False,
+        tag="masked",
+    ),
+    Case(
         "vit_original",
         lambda: ViTForImageClassification(VIT),
         {
             "*layernorm*.weight": constant(1),
             "*.fc?.bias": normal(1e-6),
+            "classifier.bias": constant(-10),
             "*.bias": constant(0),
             "classifier.weight": constant(0),
             "*.embeddings.cls_token": constant(0),
@@ -227,6 +254,7 @@ CASES = [
             "*.fc?.weight": within((6 / 144) ** 0.5),
         },
         VIT,
+        {"head_bias_init": -10},
         departs={
             "*.cls_token": "plan all 0",
             "*.projection.weight": "plan 0.07217 (0.2",
@@ -234,6 +262,7 @@ CASES = [
             "*.fc?.weight": "plan 0.1179 (0.1",
             "*.fc?.bias": "all are 0, plan std 1e-06",
             "classifier.weight": "plan all 0",
+            "classifier.bias": "all are 0, plan -10",
         },
         forward=hidden,
     ),
@@ -530,6 +559,22 @@ CASES = [
         tag="basic",
     ),
     Case(
+        "resnet",
+        grouped,
+        {
+            "conv.weight": normal((2 / (40 * 5 * 3)) ** 0.5),
+            "conv.bias": within((8 * 5 * 3) ** -0.5),
+            "norm.weight": constant(1),
+            "norm.running_var": constant(1),
+            "head.routing_fn.*": within(40**-0.5),
+            "head.*": within(40**-0.5),
+            "*": constant(0),
+        },
+        lists=False,
+        departs=None,
+        tag="grouped",
+    ),
+    Case(
         "resnet_timm",
         lambda: ResNetForImageClassification(RESNET),
         convolutions(ResNetForImageClassification, RESNET, grouped=False)
@@ -578,6 +623,21 @@ CASES = [
             "*_bn.weight": "plan all 1",
             "*.weight": "std 0.0",
         },
+    ),
+    Case(
+        "efficientnet",
+        grouped,
+        {
+            "conv.weight": normal((2 / (40 // 4 * 5 * 3)) ** 0.5),
+            "norm.weight": constant(1),
+            "norm.running_var": constant(1),
+            "head.weight": within(48**-0.5),
+            "head.routing_fn.weight": within((40 + 24) ** -0.5),
+            "*": constant(0),
+        },
+        lists=False,
+        departs=None,
+        tag="routing",
     ),
     Case(
         "convnext",

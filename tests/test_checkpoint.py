@@ -584,6 +584,13 @@ def one(dtype: str = "F32", shape: object = (2,), size: int = 8, name: str = "a"
     return raw({name: {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}}, b"\xa5" * size)
 
 
+def two(first: tuple[int, int] = (0, 1), second: tuple[int, int] = (1, 2), size: int = 2) -> bytes:
+    """Two tensors of a byte, at any offsets."""
+    fields = {"a": {"dtype": "U8", "shape": [1], "data_offsets": first}}
+    fields["b"] = {"dtype": "U8", "shape": [1], "data_offsets": second}
+    return raw(fields, bytes(size))
+
+
 NO_FILE = "not a safetensors file"
 BAD_FILES: dict[str, tuple[bytes, list[str]]] = {
     "empty": (b"", [NO_FILE, "header too small", "Give a .safetensors file, whole and unpacked"]),
@@ -597,6 +604,23 @@ BAD_FILES: dict[str, tuple[bytes, list[str]]] = {
     "a list": (raw([1]), [NO_FILE]),
     "deep": (raw(b"[" * 100_000), [NO_FILE]),
     "a gap": (raw({"a": {"dtype": "U8", "shape": [1], "data_offsets": [1, 2]}}, b"12"), [NO_FILE, "`a`"]),
+    "a gap between two": (two((0, 1), (2, 3), 3), [NO_FILE, "`b`"]),
+    "two at one place": (two((0, 1), (0, 1), 1), [NO_FILE, "`b`"]),
+    "two that overlap": (
+        raw(
+            {
+                "a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]},
+                "b": {"dtype": "U8", "shape": [2], "data_offsets": [1, 3]},
+            },
+            bytes(3),
+        ),
+        [NO_FILE, "`b`"],
+    ),
+    "beyond its end": (two((0, 1), (1, 2), 1), [NO_FILE, "not fully covered"]),
+    "an end before its start": (two((1, 0), (0, 1), 1), [NO_FILE]),
+    "offsets below zero": (two((-1, 0), (0, 1), 1), [NO_FILE, "-1"]),
+    "offsets that are no integers": (raw({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1.5]}}), [NO_FILE]),
+    "a header longer than the file": ((2**20).to_bytes(8, "little") + b"{}", [NO_FILE, "header"]),
     "a name twice": (
         raw(
             b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
@@ -683,6 +707,16 @@ BAD_INDICES: dict[str, tuple[bytes, list[str]]] = {
     "a name too long": (index({"a": "x" * 256}), ["lists a shard", "File name too long"]),
     "itself": (index({"a": "bad.safetensors.index.json"}), ["lists a shard", NO_FILE]),
     "a shard that is cut": (index({"a": "cut.safetensors"}), ["lists a shard", "cut.safetensors: not a safetensors"]),
+    "a shard above, as Windows writes it": (index({"a": "..\\good.safetensors"}), [f"of 'a' {BESIDE}"]),
+    "a shard of another drive": (index({"a": "C:good.safetensors"}), [f"'C:good.safetensors' of 'a' {BESIDE}"]),
+    "a tensor that is not listed": (
+        index({"a": "two.safetensors"}),
+        ["'two.safetensors' holds 'b', and the index does not say so; they do not"],
+    ),
+    "a tensor that is listed elsewhere": (
+        index({"a": "two.safetensors", "b": "other.safetensors"}),
+        ["'two.safetensors' holds 'b', and the index"],
+    ),
     "a lie": (index({"b": "good.safetensors"}), ["says 'good.safetensors' holds 'b', and it does not"]),
 }
 
@@ -694,6 +728,8 @@ def test_a_bad_index_is_told(name: str, tmp_path: Path) -> None:
     for good in (tmp_path, folder, folder / "folder"):
         (good / "good.safetensors").write_bytes(one())
     (folder / "cut.safetensors").write_bytes(one()[:-3])
+    (folder / "two.safetensors").write_bytes(two())
+    (folder / "other.safetensors").write_bytes(one(name="b"))
     data, fragments = BAD_INDICES[name]
     path = folder / "bad.safetensors.index.json"
     path.write_bytes(data)
@@ -702,13 +738,13 @@ def test_a_bad_index_is_told(name: str, tmp_path: Path) -> None:
 
 def test_an_index_gives_its_tensors_in_its_order(tmp_path: Path) -> None:
     for number, dtype in enumerate(("F32", "BF16")):
-        names = {"b": 0, "a": 1, "unlisted": 2}
+        names = {"b": 0, "a": 1}
         width = 4 if dtype == "F32" else 2
         fields = {
             f"{name}{number}": {"dtype": dtype, "shape": [1], "data_offsets": [width * at, width * (at + 1)]}
             for name, at in names.items()
         }
-        (tmp_path / f"{number}.safetensors").write_bytes(raw(fields, bytes(3 * width)))
+        (tmp_path / f"{number}.safetensors").write_bytes(raw(fields, bytes(2 * width)))
     weights = {"b1": "1.safetensors", "b0": "0.safetensors", "a1": "1.safetensors", "a0": "0.safetensors"}
     path = tmp_path / "model.safetensors.index.json"
     for data in (index(weights), b"\xef\xbb\xbf" + index(weights), index(weights).decode().encode("utf-16")):
@@ -724,7 +760,7 @@ def test_an_index_gives_its_tensors_in_its_order(tmp_path: Path) -> None:
         ("no.safetensors", "no.safetensors cannot be read: No such file or directory."),
         ("no.index.json", "no.index.json cannot be read: No such file or directory."),
         ("file/x", "file/x cannot be read: Not a directory."),
-        (".", "is a directory; give the .safetensors file in it"),
+        (".", "is a directory without a checkpoint: it holds no model.safetensors, no model.safetensors.index.json"),
         ("x" * 256, "cannot be read: File name too long."),
         ("fifo", "fifo is no regular file, and only such a file can be read in parts."),
         ("/dev/null", "/dev/null is no regular file"),
@@ -749,3 +785,39 @@ def test_the_helper_can_fail() -> None:
         told(action, errno.ENOSPC, "something")
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         told(lambda: None, None)
+
+
+# Directories ---------------------------------------------------------------------------------------
+
+DIRECTORIES: dict[str, tuple[list[str], str]] = {
+    "nothing": ([], "holds no model.safetensors, no model.safetensors.index.json and no other .safetensors file."),
+    "something else": (["config.json", "a.safetensors.bak"], "is a directory without a checkpoint"),
+    "two files": (["a.safetensors", "b.safetensors"], "several checkpoints: a.safetensors, b.safetensors; give one of"),
+    "many files": ([f"{n}.safetensors" for n in range(6)], "2.safetensors, 3.safetensors and others; give one of"),
+    "a file and an index": (
+        ["model.safetensors", "model.safetensors.index.json"],
+        "several checkpoints: model.safetensors.index.json, model.safetensors; give one of these files",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_a_directory_that_is_no_one_checkpoint_is_told(name: str, tmp_path: Path) -> None:
+    files, fragment = DIRECTORIES[name]
+    for each in files:
+        (tmp_path / each).write_bytes(one())
+    for read in (checkpoint.shapes, checkpoint.opened):
+        told(lambda read=read: read(tmp_path), None, f"{tmp_path} is a directory", fragment)
+
+
+def test_a_directory_is_read_by_the_checkpoint_in_it(tmp_path: Path) -> None:
+    (tmp_path / "b.safetensors").write_bytes(one(name="b"))
+    for name in ("b", "a", "c"):  # the only file, the usual name beside others, the index beside others
+        if name == "a":
+            (tmp_path / "model.safetensors").write_bytes(one(name="a"))
+        if name == "c":
+            (tmp_path / "model.safetensors").unlink()
+            (tmp_path / "c.safetensors").write_bytes(one(name="c"))
+            (tmp_path / "model.safetensors.index.json").write_bytes(index({"c": "c.safetensors"}))
+        assert checkpoint.shapes(tmp_path) == (Parameter(name, (2,), "float32"),)
+        assert [array.name for array in checkpoint.opened(str(tmp_path)).arrays] == [name]

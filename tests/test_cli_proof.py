@@ -176,7 +176,7 @@ def test_diff_of_files_and_plans(here: Path) -> None:
         (["verify", "later", "plan.toml"], ExitCode.STREAM, "written by the stream 'fanin-2'"),
         (["fingerprint", "later"], ExitCode.STREAM, "written by the stream 'fanin-2'"),
         (["fingerprint", "cut"], ExitCode.CHECKPOINT, "not a safetensors file"),
-        (["fingerprint", "."], ExitCode.CHECKPOINT, "is a directory"),
+        (["fingerprint", "empty"], ExitCode.CHECKPOINT, "empty is a directory without a checkpoint"),
         (["fingerprint", "model.safetensors", "--plan", "partly.toml"], ExitCode.PLAN, "no rule claims"),
         (["diff", "model.safetensors", "cut"], ExitCode.CHECKPOINT, "not a safetensors file"),
         (["diff", "rules.toml", "rules.toml"], ExitCode.PLAN, "no parameters"),
@@ -186,6 +186,7 @@ def test_diff_of_files_and_plans(here: Path) -> None:
     ],
 )
 def test_what_cannot_be_looked_at_is_told(arguments: list[str], code: ExitCode, fragment: str, here: Path) -> None:
+    (here / "empty").mkdir()
     (here / "cut").write_bytes((here / "model.safetensors").read_bytes()[:-4])
     arrays, metadata = held(here / "model.safetensors")
     written(here / "later", arrays, {**metadata, "fanin.stream": "fanin-2"})

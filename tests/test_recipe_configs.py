@@ -1,5 +1,6 @@
 """What recipes read off configurations: what they follow, and what they refuse."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("resnet", transformers.ResNetConfig(depths=[3, 4, 6]), "has depths.# = 3, "),
     ("resnet_timm", transformers.ResNetConfig(hidden_sizes=[64, 128, 256, 512, 1024]), "has hidden_sizes.# = 5"),
     ("resnet_timm", {"model_type": "resnet", "layer_type": "preact"}, "has layer_type = 'preact'"),
-    ("efficientnet", transformers.EfficientNetConfig(), "which the recipe efficientnet does not know"),
+    ("efficientnet", transformers.EfficientNetConfig(), "the recipe efficientnet takes nothing from a configuration"),
     ("convnext", transformers.ConvNextV2Config(), "is of model_type 'convnextv2'"),
     ("convnext", transformers.ConvNextConfig(num_stages=3), "has num_stages = 3"),
     ("dit", {"depth": 12, "qk_norm": True}, "has 'qk_norm', which the recipe dit does not know"),
@@ -156,3 +157,37 @@ def test_entries_that_mean_nothing_are_told(text: str, config: Any, said: str) -
 def test_the_entries_of_a_table_are_counted(count: int) -> None:
     config = transformers.ViTConfig(num_labels=count).to_dict()
     assert recipes.vit(config).quantities["num_labels"] == count
+
+
+# What the published models of these sizes count, without the statistics of batch norms.
+SIZES: dict[str, tuple[Plan, int]] = {
+    "ViT-B/16": (recipes.vit(num_labels=1000), 86_567_656),
+    "ViT-B/16 of the authors": (recipes.vit_original(num_labels=1000), 86_567_656),
+    "ViT-B/16 of timm": (recipes.vit_timm(num_labels=1000), 86_567_656),
+    "DINOv2 ViT-B/14": (recipes.dinov2(image_size=518), 86_580_480),
+    "DINOv2 ViT-g/14": (
+        recipes.dinov2(
+            image_size=518, hidden_size=1536, num_hidden_layers=40, num_attention_heads=24, use_swiglu_ffn=1
+        ),
+        1_136_480_768,
+    ),
+    "CLIP ViT-B/32": (recipes.clip(), 151_277_313),
+    "SigLIP B/16": (recipes.siglip(), 203_155_970),
+    "ResNet-50": (recipes.resnet(num_labels=1000), 25_557_032),
+    "ResNet-18": (
+        recipes.resnet_timm(
+            bottleneck=0, depth_0=2, depth_1=2, depth_2=2, depth_3=2, width_0=64, width_1=128, width_2=256, width_3=512,
+            num_labels=1000,
+        ),
+        11_689_512,
+    ),
+    "ConvNeXt-T": (recipes.convnext(num_labels=1000), 28_589_128),
+    "DiT-XL/2": (recipes.dit(), 675_129_632),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_recipe_has_as_many_parameters_as_the_published_model(name: str) -> None:
+    plan, published = SIZES[name]
+    counted = [each for each in plan.parameters if not each.name.split(".")[-1].startswith(("running_", "num_"))]
+    assert sum(math.prod(each.shape) for each in counted) == published

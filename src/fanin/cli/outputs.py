@@ -1,5 +1,6 @@
 """Where ``fanin init`` writes to: one file, or a directory of shards."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,11 +63,14 @@ class Target:
         Raises:
             UsageError: the options are of a directory, and the name of a file.
         """
-        path = Path(text)
-        directory = text.endswith(tuple(filter(None, (os.sep, os.altsep)))) or (text != "" and path.is_dir())
+        path, directory, file = Path(text), False, False
+        with contextlib.suppress(OSError):  # a name that cannot be is refused by whoever writes
+            directory = text != "" and path.is_dir()
+            file = path.is_file()
+        directory |= text.endswith(tuple(filter(None, (os.sep, os.altsep))))
         if not directory and (most is not None or resume):
             option = "--max-shard-size" if most is not None else "--resume"
-            if path.suffix == ".safetensors" or path.is_file():
+            if file or path.suffix == ".safetensors":
                 raise click.UsageError(f"{option} is of a directory of shards, and {text!r} names a file.")
             directory = True
         return cls(path, directory, most, resume)

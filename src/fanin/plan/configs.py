@@ -74,6 +74,10 @@ def given(
     Raises:
         PlanError: the plan is not for such a model, or an entry is not what a quantity can be.
     """
+    if not quantities and not keys:
+        raise PlanError(
+            f"{source} takes nothing from a configuration. Leave it out, and apply the plan to a model or a checkpoint."
+        )
     problems = Problems()
     _check_kind(entries, about, source)
     if not about.model_type:
