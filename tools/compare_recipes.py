@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Case:
         config: for the recipe.
         names: of the model's tensors, where the recipe has others; see `fanin.Plan.apply`.
         departs: patterns of the tensors that the library initializes otherwise; each has to match one.
+        lists: whether the recipe lists the tensors of the model, all of them and no others.
     """
 
     recipe: str
@@ -43,13 +45,20 @@ class Case:
     config: Any = None
     names: Any = None
     departs: tuple[str, ...] = ()
+    lists: bool = False
 
     def problems(self) -> list[str]:
         """What departs and should not, or does not and should."""
         torch.manual_seed(1)
         plan = recipes.load(self.recipe, self.config, **self.quantities)
-        found = fanin.diff(self.model(), plan, seed=SEED, names=self.names)
+        model = self.model()
+        found = fanin.diff(model, plan, seed=SEED, names=self.names)
         told = []
+        if self.lists:
+            listed = {(each.name, each.shape) for each in plan.parameters}
+            arrays = fanin.models.renamed(fanin.models.opened(model).arrays, self.names)
+            there = {(each.name, each.shape) for array in arrays for each in array.parameters}
+            told += [f"{name}, shape {shape}, is in one only" for name, shape in sorted(listed ^ there)]
         for each in found.differing:
             if not any(fnmatchcase(each.name, pattern) for pattern in self.departs):
                 told.append(f"{each.name} departs: {each.text}")
@@ -68,6 +77,18 @@ def renaming(*pairs: tuple[str, str]) -> Callable[[str], str]:
         return name
 
     return renamed
+
+
+def nested(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """A state dict as the tree that its names are paths of."""
+    tree: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        *path, last = name.split(".")
+        inside = tree
+        for part in path:
+            inside = inside.setdefault(part, {})
+        inside[last] = tensor
+    return tree
 
 
 def timm() -> dict[str, Case]:
@@ -178,7 +199,86 @@ def clip() -> dict[str, Case]:
     }
 
 
-LIBRARIES: dict[str, Callable[[], dict[str, Case]]] = {"clip": clip, "timm": timm, "torchvision": torchvision}
+def mamba_ssm() -> dict[str, Case]:
+    """The authors' Mamba and Mamba-2. Their kernels need a GPU, their initialization does not."""
+    sys.modules.setdefault("selective_scan_cuda", ModuleType("selective_scan_cuda"))
+    model = importlib.import_module("mamba_ssm.models.mixer_seq_simple").MambaLMHeadModel
+    config_of = importlib.import_module("mamba_ssm.models.config_mamba").MambaConfig
+    names = renaming((r"^backbone\.embedding\.", "backbone.embeddings."))
+    sizes = {"d_model": 128, "n_layer": 4, "vocab_size": 304, "d_intermediate": 0, "fused_add_norm": False}
+    second = {"layer": "Mamba2", "headdim": 4, "d_state": 16}
+
+    def made(**given: Any) -> Callable[[], Any]:
+        return lambda: model(config_of(**sizes, **given))
+
+    known = {"num_hidden_layers": 4, "hidden_size": 128, "vocab_size": 304}
+    heads = {"num_heads": 64, "n_groups": 1, "state_size": 16}
+    return {
+        "Mamba": Case("mamba", made(), known, names=names, lists=True),
+        "Mamba, untied": Case(
+            "mamba", made(tie_embeddings=False), known | {"tie_word_embeddings": 0}, names=names, lists=True
+        ),
+        "Mamba, constant steps": Case(
+            "mamba",
+            made(ssm_cfg={"dt_init": "constant", "dt_scale": 0.5, "dt_init_floor": 0.01, "conv_bias": False}),
+            known | {"constant_steps": 1, "time_step_scale": 0.5, "time_step_floor": 0.01, "use_conv_bias": 0},
+            names=names,
+            lists=True,
+        ),
+        "Mamba2": Case(
+            "mamba2", made(ssm_cfg=second), known | heads | {"tie_word_embeddings": 1}, names=names, lists=True
+        ),
+        "Mamba2, untied": Case(
+            "mamba2", made(ssm_cfg=second, tie_embeddings=False), known | heads, names=names, lists=True
+        ),
+    }
+
+
+def fla() -> dict[str, Case]:
+    """Gated DeltaNet of flash-linear-attention, packed as Qwen3-Next has it."""
+    library = importlib.import_module("fla.models.gated_deltanet")
+    plain = {"fuse_norm": False, "fuse_swiglu": False, "fuse_cross_entropy": False}
+
+    def model() -> Any:
+        config = library.GatedDeltaNetConfig(
+            hidden_size=96, num_hidden_layers=3, num_heads=16, num_v_heads=64, head_dim=8, expand_v=1.5,
+            intermediate_size=160, vocab_size=304, conv_size=4, **plain,
+        )  # fmt: skip
+        found = library.GatedDeltaNetForCausalLM(config).state_dict()
+        names = renaming(
+            (r"\.embeddings\.", ".embed_tokens."),
+            (r"\.attn\.(A_log|dt_bias)", r".linear_attn.\1"),
+            (r"\.attn\.o_norm", ".linear_attn.norm"),
+            (r"\.attn\.o_proj", ".linear_attn.out_proj"),
+            (r"\.attn_norm", ".input_layernorm"),
+            (r"\.mlp_norm", ".post_attention_layernorm"),
+        )
+        for i in range(3):
+            theirs, ours = f"model.layers.{i}.attn", f"model.layers.{i}.linear_attn"
+            for packed, parts in (
+                ("in_proj_qkvz", ["q_proj", "k_proj", "v_proj", "g_proj"]),
+                ("in_proj_ba", ["b_proj", "a_proj"]),
+                ("conv1d", ["q_conv1d", "k_conv1d", "v_conv1d"]),
+            ):
+                found[f"{ours}.{packed}.weight"] = torch.cat([found.pop(f"{theirs}.{part}.weight") for part in parts])
+        return nested({names(name): tensor for name, tensor in found.items()})
+
+    sizes = {
+        "hidden_size": 96, "num_hidden_layers": 3, "full_attention_interval": 4, "linear_num_key_heads": 16,
+        "linear_num_value_heads": 64, "linear_key_head_dim": 8, "linear_value_head_dim": 12, "num_experts": 0,
+        "intermediate_size": 160, "vocab_size": 304,
+    }  # fmt: skip
+    norms = ("*layernorm.weight", "model.norm.weight")  # 1, where Qwen3-Next multiplies by 1 + weight
+    return {"GatedDeltaNet": Case("gated_deltanet", model, sizes, departs=norms, lists=True)}
+
+
+LIBRARIES: dict[str, Callable[[], dict[str, Case]]] = {
+    "clip": clip,
+    "fla": fla,
+    "mamba_ssm": mamba_ssm,
+    "timm": timm,
+    "torchvision": torchvision,
+}
 
 
 def main() -> int:
