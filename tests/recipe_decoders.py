@@ -6,14 +6,18 @@ from typing import Any, TypeVar
 import torch
 from reference import Case, Law, constant, normal, truncated
 from transformers import (
-    GPTBigCodeConfig,
-    GPTBigCodeForCausalLM,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
+    GPTBigCodeConfig,
+    GPTBigCodeForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     Olmo2Config,
     Olmo2ForCausalLM,
     Olmo3Config,
@@ -174,6 +178,50 @@ PHI_AS_MEGATRON = called(
         "lm_head": "output_layer",
     }
 )
+MIXTRAL = MixtralConfig(
+    num_hidden_layers=3,
+    hidden_size=64,
+    intermediate_size=96,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    num_local_experts=4,
+    vocab_size=301,
+)
+MIXTRAL_TIED = MixtralConfig(
+    **MIXTRAL.to_dict() | {"tie_word_embeddings": True, "head_dim": 32, "pad_token_id": 2, "initializer_range": 0.03}
+)
+DEEPSEEK = DeepseekV3Config(
+    num_hidden_layers=3,
+    first_k_dense_replace=1,
+    hidden_size=64,
+    intermediate_size=96,
+    moe_intermediate_size=48,
+    n_routed_experts=4,
+    n_shared_experts=2,
+    num_experts_per_tok=2,
+    n_group=2,
+    topk_group=1,
+    num_attention_heads=4,
+    num_key_value_heads=4,
+    q_lora_rank=24,
+    kv_lora_rank=32,
+    qk_nope_head_dim=16,
+    qk_rope_head_dim=8,
+    v_head_dim=16,
+    vocab_size=301,
+)
+DEEPSEEK_BIASES = DeepseekV3Config(
+    **DEEPSEEK.to_dict()
+    | {
+        "q_lora_rank": None,
+        "attention_bias": True,
+        "pad_token_id": 2,
+        "tie_word_embeddings": True,
+        "n_shared_experts": 1,
+    }
+)
+DEEPSEEK_DENSE = DeepseekV3Config(**DEEPSEEK.to_dict() | {"first_k_dense_replace": 5})
+DEEPSEEK_DENSE_BIASES = DeepseekV3Config(**DEEPSEEK_DENSE.to_dict() | {"q_lora_rank": None, "attention_bias": True})
 MEGATRON = {"num_layers": 3, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 301}
 
 
@@ -356,5 +404,85 @@ CASES = [
         | weights("linear_qkv linear_fc1", "plan 0.01 ")
         | weights("linear_proj linear_fc2", "plan 0.004082"),
         tag="gated-mup",
+    ),
+    Case(
+        "mixtral",
+        lambda: MixtralForCausalLM(MIXTRAL),
+        {"*norm.weight": constant(1), "*.weight": normal(0.02)},
+        MIXTRAL,
+        lists=False,  # it has the names of published checkpoints: test_recipe_experts.py
+        forward=logits,
+    ),
+    Case(
+        "mixtral",
+        lambda: MixtralForCausalLM(MIXTRAL_TIED),
+        {"*norm.weight": constant(1), "*.weight": normal(0.03)},
+        MIXTRAL_TIED,
+        {"packed": 1},
+        forward=logits,
+        tag="packed-tied-padded",
+    ),
+    Case(
+        "deepseek_v3",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK),
+        {"*norm.weight": constant(1), "*.e_score_correction_bias": constant(0), "*.weight": normal(0.02)},
+        DEEPSEEK,
+        lists=False,
+        forward=logits,
+    ),
+    Case(
+        "deepseek_v3",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK_BIASES),
+        {"*norm.weight": constant(1), "*bias": constant(0), "*.weight": normal(0.02)},
+        DEEPSEEK_BIASES,
+        {"packed": 1},
+        forward=logits,
+        tag="packed-tied-padded-biases-without-lora",
+    ),
+    Case(
+        "deepseek_v3",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK_DENSE),
+        {"*norm.weight": constant(1), "*.weight": normal(0.02)},
+        DEEPSEEK_DENSE,
+        forward=logits,
+        tag="dense",
+    ),
+    Case(
+        "deepseek_v3_torchtitan",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK),
+        {
+            "*norm.weight": constant(1),
+            "*.e_score_correction_bias": constant(0),
+            "*embed_tokens.weight": normal(1),
+            "lm_head.weight": cut(64**-0.5),
+            **by_layer("o_proj up_proj down_proj", lambda i: normal(0.02 / (2 * (i + 1)) ** 0.5)),
+            "*.1.mlp.gate.weight": normal(0.01),
+            "*.2.mlp.gate.weight": normal(0.02 / 6**0.5),
+            "*.weight": normal(0.02),
+        },
+        DEEPSEEK,
+        {"packed": 1},
+        departs=weights("embed_tokens", "plan 1 ")
+        | weights("lm_head", "plan [-0.375, 0.375]")
+        | weights(f"{WRITING} .gate", "std 0.0"),
+        forward=logits,
+    ),
+    Case(
+        "deepseek_v3_torchtitan",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK_DENSE_BIASES),
+        {
+            "*norm.weight": constant(1),
+            "*.bias": constant(0),
+            "*embed_tokens.weight": normal(1),
+            "lm_head.weight": cut(64**-0.5),
+            **by_layer("o_proj up_proj down_proj", lambda i: normal(0.02 / (2 * (i + 1)) ** 0.5)),
+            "*.weight": normal(0.02),
+        },
+        DEEPSEEK_DENSE_BIASES,
+        departs=weights("embed_tokens", "plan 1 ")
+        | weights("lm_head", "plan [-0.375, 0.375]")
+        | weights(WRITING, "std 0.0"),
+        forward=logits,
+        tag="dense-biases",
     ),
 ]

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import recipe_decoders
 import recipe_sequences
 
 from fanin import Plan, engines, recipes
@@ -12,6 +13,21 @@ from fanin.recipe import Window
 
 # Recipe, configuration, fragment of what is said of it.
 REFUSED: list[tuple[str, Any, str]] = [
+    ("gpt_neox", {"model_type": "gpt_neox_japanese"}, "is of model_type 'gpt_neox_japanese'"),
+    ("small_init", {"model_type": "gpt_neox", "architectures": ["GPTNeoXForQuestionAnswering"]}, "architectures"),
+    ("llama_torchtitan", {"model_type": "mistral"}, "the recipe llama_torchtitan is for llama"),
+    ("olmo2", {"model_type": "olmo"}, "the recipe olmo2 is for olmo2, olmo3"),
+    ("megatron_gpt", {"num_layers": 2, "num_moe_experts": 8}, "'num_moe_experts', which the recipe megatron_gpt does"),
+    ("megatron_gpt", {"position_embedding_type": "relative"}, "it knows learned_absolute, rope, none"),
+    ("megatron_gpt", {"normalization": "L2Norm"}, "normalization = 'L2Norm'"),
+    ("mixtral", {"model_type": "mistral"}, "the recipe mixtral is for mixtral"),
+    ("deepseek_v3", {"model_type": "deepseek_v2"}, "the recipe deepseek_v3 is for deepseek_v3"),
+    ("deepseek_v3", {"model_type": "deepseek_v3", "moe_layer_freq": 2}, "moe_layer_freq = 2"),
+    (
+        "deepseek_v3_torchtitan",
+        {"model_type": "deepseek_v3", "quantization_config": {"quant_method": "fp8"}},
+        "quantization_config.quant_method = 'fp8'",
+    ),
     ("t5", {"model_type": "mt5"}, "is of model_type 'mt5', and the recipe t5 is for t5"),
     ("t5", {"model_type": "t5", "architectures": ["T5EncoderModel"]}, "T5EncoderModel"),
     ("t5", {"model_type": "t5", "feed_forward_proj": "gated-tanh"}, "feed_forward_proj = 'gated-tanh'"),
@@ -40,6 +56,13 @@ def rows_of_zeros(plan: Plan, name: str) -> list[int]:
 
 # Recipe, configuration, name of the embedding, rows of it that are zero.
 PADDING: list[tuple[str, Any, str, list[int]]] = [
+    ("llama", recipe_decoders.LLAMA, "model.embed_tokens.weight", []),
+    ("llama", recipe_decoders.LLAMA.to_dict() | {"pad_token_id": 0}, "model.embed_tokens.weight", [0]),
+    ("llama", recipe_decoders.LLAMA.to_dict() | {"pad_token_id": -1}, "model.embed_tokens.weight", [300]),
+    ("mixtral", recipe_decoders.MIXTRAL, "model.embed_tokens.weight", []),
+    ("mixtral", recipe_decoders.MIXTRAL_TIED, "model.embed_tokens.weight", [2]),
+    ("deepseek_v3", recipe_decoders.DEEPSEEK, "model.embed_tokens.weight", []),
+    ("deepseek_v3", recipe_decoders.DEEPSEEK_BIASES, "model.embed_tokens.weight", [2]),
     ("whisper", recipe_sequences.WHISPER, "model.decoder.embed_tokens.weight", [7]),
     ("whisper", recipe_sequences.WHISPER_UNTIED, "model.decoder.embed_tokens.weight", []),
     ("whisper", {"model_type": "whisper"}, "model.decoder.embed_tokens.weight", [50256]),
