@@ -11,8 +11,10 @@ from harness import poisoned
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from fanin import Plan, engines
-from fanin.plan import Entry
+import fanin
+from fanin import Plan, engines, recipes
+from fanin.errors import PlanError
+from fanin.plan import Entry, digest
 from fanin.recipe import Window
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -213,6 +215,22 @@ def test_resnet50_has_torchvision_s_moments(resnet50: dict[str, np.ndarray]) -> 
         assert 0.99 * limit < abs(values).max() <= limit
     for name, tensor in model.state_dict().items():
         check_alike(name, resnet50[name], tensor.numpy())
+
+
+def test_the_recipes_of_resnet_are_for_torchvision_s_names_as_well() -> None:
+    """Those of transformers are in the recipes' lists."""
+    with torch.device("meta"):
+        parameters = fanin.parameters(ResNet50())
+    ours = Plan.from_file(EXAMPLES / "resnet50.toml").resolve(seed=42)
+    plain, timm = (recipes.load(name).resolve(parameters, seed=42) for name in ("resnet", "resnet_timm"))
+    assert {digest([entry]) for entry in plain} == {digest([entry]) for entry in ours}
+    apart = {one.name for one, other in zip(plain, timm, strict=True) if digest([one]) != digest([other])}
+    assert apart == {name for name in asked(ours) if name.endswith("bn3.weight")}
+    assert len(apart) == 16
+    with pytest.raises(PlanError, match=r"claims 16 parameters, .* but expects blocks = 33"):
+        recipes.resnet_timm(depth_2=23).resolve(parameters)
+    with pytest.raises(PlanError, match="no rule claims 16 of 320 parameters"):
+        recipes.resnet_timm(bottleneck=0).resolve(parameters)
 
 
 def test_resnet50_loads_and_runs(resnet50: dict[str, np.ndarray]) -> None:

@@ -43,6 +43,8 @@ VALUES = [
     ("min(3, 1.5, 2)", 1.5),
     ("max(3, 4)", 4),
     ("abs(-3)", 3),
+    ("pick(0, 5, 6.5)", 5),
+    ("pick(n_layer - 10, 1, 2, fan_in)", 512),
     ("+fan_in", 512),
     ("0.02 / sqrt(2 * n_layer)", 0.02 / math.sqrt(24)),
     ("fan_in ** -0.5", 512**-0.5),
@@ -88,6 +90,10 @@ ERRORS = [
     ("fan_in(3)", "unknown function 'fan_in'", ""),
     ("sqrt(1, 2)", "sqrt takes 1 argument(s), not 2", ""),
     ("min()", "min takes one or more", ""),
+    ("2 * pick(2, 5, 6)", "'pick(2, 5, 6)' picks none of 2, counted from 0", "column 5"),
+    ("pick(-1, 5, 6)", "picks none of 2", ""),
+    ("pick(1.0, 5, 6)", "picks none of 2", ""),
+    ("pick(0)", "picks none of 0", ""),
     ("sqrt(x=2)", "is no arithmetic", ""),
     ("min(*fan_in)", "is no arithmetic", ""),
     ("sqrt(-1)", "is not a real number", ""),
@@ -145,7 +151,7 @@ def test_what_is_no_text_is_refused() -> None:
 
 
 def test_there_are_as_many_cases_as_were_written() -> None:
-    assert (len(VALUES), len(ERRORS)) == (44, 55)
+    assert (len(VALUES), len(ERRORS)) == (46, 59)
 
 
 @given(st.integers(-(10**30), 10**30), st.integers(-(10**30), 10**30))

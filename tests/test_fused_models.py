@@ -126,6 +126,19 @@ def test_gates_of_an_lstm_are_those_of_flax() -> None:
         assert_same_bits(np.asarray(getattr(theirs, f"h{gate}").bias[...]), array(ours.bias_ih_l0[rows]))
 
 
+def test_a_plan_splits_what_a_layer_packs_in_its_own_way() -> None:
+    """Under other names than those that MultiheadAttention's weights have where the plan does not say."""
+    packed = poison(nn.MultiheadAttention(32, 4))
+    separate = poison(nn.ModuleDict({x: nn.Linear(32, 32) for x in "qkv"}))
+    rules = [Rule(["?.weight", "out_proj.weight"], "he_normal"), Rule("*bias", "zeros")]
+    fused = [Fused("in_proj_weight", ["q.weight", "k.weight", "v.weight"])]
+    plan = Plan(rules, fused=fused)
+    plan.apply(packed, seed=7)
+    Plan([Rule("*.weight", "he_normal"), Rule("*.bias", "zeros")]).apply(separate, seed=7)
+    assert_same_tensors(packed.in_proj_weight, torch.cat([separate[x].weight for x in "qkv"]))
+    assert fanin.verify(packed, plan, seed=7).ok
+
+
 @pytest.mark.parametrize("kind", ["vocabulary", "classes"])
 def test_what_grows_keeps_what_was_there(kind: str) -> None:
     def made(size: int) -> Any:

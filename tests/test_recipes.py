@@ -8,6 +8,7 @@ import pytest
 import recipe_decoders
 import recipe_methods
 import recipe_sequences
+import recipe_vision
 import torch
 from reference import (
     Case,
@@ -28,7 +29,12 @@ from fanin import recipes
 from fanin.errors import PlanError
 from fanin.proof import Explained
 
-CASES: list[Case] = [*recipe_decoders.CASES, *recipe_methods.CASES, *recipe_sequences.CASES]
+CASES: list[Case] = [
+    *recipe_decoders.CASES,
+    *recipe_methods.CASES,
+    *recipe_sequences.CASES,
+    *recipe_vision.CASES,
+]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.lists], ids=str)

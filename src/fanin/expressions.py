@@ -40,9 +40,10 @@ class Call(NamedTuple):
 def evaluate(text: str, quantities: Mapping[str, Number] | None = None) -> Number:
     """Compute an arithmetic expression.
 
-    The grammar has numbers, ``+ - * / // % **``, parentheses, ``sqrt log exp min max abs``, the
-    names of `quantities`, ``pi``, and ``inf`` for open bounds; for conditions ``== != < <= > >=`` between
-    two numbers and ``and or not``, which give 1 or 0 and take every other number for true.
+    The grammar has numbers, ``+ - * / // % **``, parentheses, ``sqrt log exp min max abs``, ``pick(index, ...)``
+    for one of the values after the index, counted from 0, the names of `quantities`, ``pi``, and ``inf`` for open
+    bounds; for conditions ``== != < <= > >=`` between two numbers and ``and or not``, which give 1 or 0 and take
+    every other number for true.
 
     Args:
         text: the expression, at most 1000 characters.
@@ -164,6 +165,8 @@ class _Reader:
             raise self.error("division by zero", node) from None
         except (OverflowError, decimal.Overflow):
             raise self.error("the result is beyond float64, or an integer of more than 4096 bits", node) from None
+        except IndexError:
+            raise self.error(f"{ast.unparse(node)!r} picks none of {len(values) - 1}, counted from 0", node) from None
         except (ValueError, decimal.InvalidOperation):
             raise self.error(f"{ast.unparse(node)!r} is not a real number", node) from None
 
@@ -254,6 +257,12 @@ def _exp(value: Number) -> float:
     return float(_digits().exp(decimal.Decimal(value)))
 
 
+def _pick(index: Number, *values: Number) -> Number:
+    if not isinstance(index, int) or not 0 <= index < len(values):
+        raise IndexError
+    return values[index]
+
+
 def _digits() -> decimal.Context:
     """Fifty digits, whatever this process has made of `decimal.DefaultContext`."""
     return decimal.Context(
@@ -294,4 +303,5 @@ FUNCTIONS: dict[str, tuple[Callable[..., Number], int | None]] = {
     "min": (lambda *values: min(values), None),
     "max": (lambda *values: max(values), None),
     "abs": (abs, 1),
+    "pick": (_pick, None),
 }

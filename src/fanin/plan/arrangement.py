@@ -190,7 +190,7 @@ class Arrangement:
         problems, used = Problems(), set[object]()
         made = []
         for array in arrays:
-            parts = [part for each in array.parameters for part in self._split(each, used, problems)]
+            parts = [part for each in self._held(array) for part in self._split(each, used, problems)]
             parts = [self._renamed(part, self.renames, "renames", used, problems) for part in parts]
             made.append((array, parts))
         owners = {part.name: part for _, parts in made for part in parts}
@@ -209,6 +209,13 @@ class Arrangement:
         self._check_names(made, problems)
         problems.check()
         return tuple(result)
+
+    def _held(self, array: Array) -> tuple[Parameter, ...]:
+        """The tensors in an array as its layer has them, or the array as one that the plan splits itself."""
+        first, *others = array.parameters
+        if others and any(each.selector.match(array.name) is not None for each in self.fused):
+            return (replace(first, name=array.name, shape=array.shape, array="", at=None),)
+        return array.parameters
 
     def _split(
         self, parameter: Parameter, used: set[object], problems: Problems, within: tuple[str, ...] = ()

@@ -59,13 +59,13 @@ def given(
     Args:
         entries: of the configuration.
         keys: by quantity the path of its entry, ``"text_config.hidden_size"``, ``"depths.0"``, or ``"depths.#"`` for
-            how many there are; or a table of the path as ``key`` and what is known of the entry. ``values`` are
-            all that it may be: a list of them, or a table of what texts mean. ``means`` is a table of numbers
-            and expressions for what is no number, such as ``auto`` or ``null``; numbers are themselves. ``every`` is
-            the item of a list that comes every so often and nowhere else, which is the quantity; then ``values``
-            are the items that are known. Without a path it is the entry of the quantity's own name, and null
-            is no entry. A name that is no quantity is a check: the entry has to be one of ``values``, or is
-            known and ``unused``, so that a configuration that tells no kind of model may have it.
+            how many there are in a list or a table; or a table of the path as ``key`` and what is known of the
+            entry. ``values`` are all that it may be: a list of them, or a table of what texts mean. ``means`` is a
+            table of numbers and expressions for what is no number, such as ``auto`` or ``null``; numbers are
+            themselves. ``every`` is the item of a list that comes every so often and nowhere else, which is the
+            quantity; then ``values`` are the items that are known. Without a path it is the entry of the quantity's
+            own name, and null is no entry. A name that is no quantity is a check: the entry has to be one of
+            ``values``, or is known and ``unused``, so that a configuration that tells no kind of model may have it.
         quantities: of the plan.
         about: says which models the plan is for.
         source: what messages call the plan.
@@ -73,6 +73,10 @@ def given(
     Raises:
         PlanError: the plan is not for such a model, or an entry is not what a quantity can be.
     """
+    if not quantities and not keys:
+        raise PlanError(
+            f"{source} takes nothing from a configuration. Leave it out, and apply the plan to a model or a checkpoint."
+        )
     problems = Problems()
     _check_kind(entries, about, source)
     if not about.model_type:
@@ -158,7 +162,7 @@ def _entry(entries: Any, path: str) -> Any:
             entries = entries[part]
         elif isinstance(entries, Sequence) and not isinstance(entries, str) and part.isdigit():
             entries = entries[int(part)] if int(part) < len(entries) else _MISSING
-        elif isinstance(entries, Sequence) and part == "#":
+        elif isinstance(entries, Mapping | Sequence) and not isinstance(entries, str) and part == "#":
             entries = len(entries)
         else:
             return _MISSING
