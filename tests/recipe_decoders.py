@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
-from reference import Case, Law, constant, normal, truncated
+from reference import Case, Law, constant, normal, truncated, within
 from transformers import (
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
@@ -29,6 +29,7 @@ from transformers import (
 T = TypeVar("T")
 
 GPT2 = GPT2Config(n_layer=3, n_embd=48, n_head=4, vocab_size=301, n_positions=32)
+GPT2_UNTIED = GPT2Config(**GPT2.to_dict() | {"n_embd": 64, "n_inner": 96, "tie_word_embeddings": False})
 LLAMA = LlamaConfig(
     num_hidden_layers=3,
     hidden_size=64,
@@ -484,5 +485,56 @@ CASES = [
         | weights(WRITING, "std 0.0"),
         forward=logits,
         tag="dense-biases",
+    ),
+    Case(
+        "mup_gpt2",
+        lambda: GPT2LMHeadModel(GPT2_UNTIED),
+        {
+            "*.ln_?.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("wte wpe", normal(0.02)),
+            **weights("c_attn c_fc", normal(0.01)),
+            **weights("attn.c_proj", normal(0.01 / 6**0.5)),
+            **weights("mlp.c_proj", normal(0.02 / 6**0.5 * (64 / 96) ** 0.5)),
+            **weights("lm_head", within(1 / 4)),
+        },
+        GPT2_UNTIED,
+        {"base_n_embd": 16},
+        departs=weights("c_attn c_fc", "plan 0.01 ")
+        | weights("attn.c_proj", "plan 0.004082")
+        | weights("mlp.c_proj", "plan 0.006667")
+        | weights("lm_head", "plan 0.1443"),
+        forward=logits,
+    ),
+    Case(
+        "mup_gpt2",
+        lambda: GPT2LMHeadModel(GPT2_UNTIED),
+        {
+            "*.ln_?.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("c_proj", normal(0.02 / 6**0.5)),
+            **weights("lm_head", constant(0)),
+            "*.weight": normal(0.02),
+        },
+        GPT2_UNTIED,
+        {"base_n_embd": 64, "base_n_inner": 96, "readout_zero_init": 1},
+        departs={"lm_head.weight": ""},
+        tag="base-zero-readout",
+    ),
+    Case(
+        "mup_gpt2",
+        lambda: GPT2LMHeadModel(GPT2),
+        {
+            "*.ln_?.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("wte wpe", normal(0.02)),
+            **weights("c_attn c_fc", normal(0.01)),
+            **weights("c_proj", normal(0.01 / 6**0.5)),
+        },
+        GPT2,
+        {"base_n_embd": 12},
+        departs=weights("c_attn c_fc", "plan 0.01 ") | weights("c_proj", "plan 0.004082"),
+        forward=logits,
+        tag="tied",
     ),
 ]

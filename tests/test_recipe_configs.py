@@ -22,6 +22,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("megatron_gpt", {"num_layers": 2, "num_moe_experts": 8}, "'num_moe_experts', which the recipe megatron_gpt does"),
     ("megatron_gpt", {"position_embedding_type": "relative"}, "it knows learned_absolute, rope, none"),
     ("megatron_gpt", {"normalization": "L2Norm"}, "normalization = 'L2Norm'"),
+    ("mup_gpt2", {"model_type": "gpt2", "add_cross_attention": True}, "add_cross_attention = True"),
     ("mixtral", {"model_type": "mistral"}, "the recipe mixtral is for mixtral"),
     ("deepseek_v3", {"model_type": "deepseek_v2"}, "the recipe deepseek_v3 is for deepseek_v3"),
     ("deepseek_v3", {"model_type": "deepseek_v3", "moe_layer_freq": 2}, "moe_layer_freq = 2"),

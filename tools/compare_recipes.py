@@ -232,6 +232,37 @@ def megatron() -> dict[str, Case]:
     }
 
 
+def mup() -> dict[str, Case]:
+    """Microsoft's muP, around transformers' GPT-2 as its authors initialize it."""
+    library = importlib.import_module("mup")
+    transformers = importlib.import_module("transformers")
+
+    def gpt2(width: int, **readout: Any) -> Any:
+        config = transformers.GPT2Config(
+            n_layer=3, n_embd=width, n_head=4, vocab_size=301, n_positions=32, tie_word_embeddings=False
+        )
+        made = transformers.GPT2LMHeadModel(config)
+        made.lm_head = library.MuReadout(width, 301, bias=False, **readout)
+        return made
+
+    def model(**readout: Any) -> Any:
+        made = library.set_base_shapes(gpt2(128, **readout), gpt2(32), delta=gpt2(48))
+        for name, parameter in made.named_parameters():
+            if parameter.dim() == 2 and "lm_head" not in name:
+                library.init.normal_(parameter, std=0.02 / 6**0.5 if "c_proj" in name else 0.02)
+        return made
+
+    sizes = {
+        "n_layer": 3, "n_embd": 128, "base_n_embd": 32, "vocab_size": 301, "n_positions": 32, "tie_word_embeddings": 0,
+    }  # fmt: skip
+    return {
+        "MuReadout": Case("mup_gpt2", model, sizes, lists=True),
+        "MuReadout, zero": Case(
+            "mup_gpt2", lambda: model(readout_zero_init=True), sizes | {"readout_zero_init": 1}, lists=True
+        ),
+    }
+
+
 def olmo_core() -> dict[str, Case]:
     """AllenAI's transformers of OLMo 2's kind, by each of their schemes."""
     config_of = importlib.import_module("olmo_core.nn.transformer").TransformerConfig
@@ -305,6 +336,7 @@ def torchtitan() -> dict[str, Case]:
 LIBRARIES: dict[str, Callable[[], dict[str, Case]]] = {
     "clip": clip,
     "megatron": megatron,
+    "mup": mup,
     "olmo_core": olmo_core,
     "timm": timm,
     "torchtitan": torchtitan,
