@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from reference import Case, Law, constant, normal, truncated, within
+from reference import Case, Law, constant, normal, truncated, uniform, within
+from torch import nn
 from transformers import (
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
@@ -14,10 +16,14 @@ from transformers import (
     GPTBigCodeForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    GptOssConfig,
+    GptOssForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
+    NanoChatConfig,
+    NanoChatForCausalLM,
     Olmo2Config,
     Olmo2ForCausalLM,
     Olmo3Config,
@@ -223,7 +229,97 @@ DEEPSEEK_BIASES = DeepseekV3Config(
 )
 DEEPSEEK_DENSE = DeepseekV3Config(**DEEPSEEK.to_dict() | {"first_k_dense_replace": 5})
 DEEPSEEK_DENSE_BIASES = DeepseekV3Config(**DEEPSEEK_DENSE.to_dict() | {"q_lora_rank": None, "attention_bias": True})
+GPT_OSS = GptOssConfig(
+    num_hidden_layers=3,
+    hidden_size=64,
+    intermediate_size=48,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=32,
+    num_local_experts=4,
+    num_experts_per_tok=2,
+    vocab_size=301,
+)
+GPT_OSS_TIED = GptOssConfig(
+    **GPT_OSS.to_dict() | {"tie_word_embeddings": True, "attention_bias": False, "pad_token_id": 2}
+)
+GPT_OSS_PLAIN = GptOssConfig(**GPT_OSS.to_dict() | {"attention_bias": False})
+NANOCHAT = NanoChatConfig(
+    num_hidden_layers=3,
+    hidden_size=64,
+    intermediate_size=256,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=320,
+    pad_token_id=None,
+)
+NANOCHAT_AS_AUTHORS = called(
+    {
+        "model.embed_tokens": "transformer.wte",
+        "model.layers": "transformer.h",
+        "self_attn.o_proj": "attn.c_proj",
+        "self_attn.q_proj": "attn.c_q",
+        "self_attn.k_proj": "attn.c_k",
+        "self_attn.v_proj": "attn.c_v",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+    }
+)
+
+
+class NanoChat(nn.Module):
+    """The tensors of nanochat's GPT of 4 layers, which no package has, as layers and scalars of torch hold them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resid_lambdas, self.x0_lambdas = (nn.Parameter(torch.zeros(4)) for _ in range(2))
+        self.smear_lambda, self.backout_lambda = (nn.Parameter(torch.zeros(1)) for _ in range(2))
+        self.transformer = nn.ModuleDict({"wte": nn.Embedding(320, 64), "h": nn.ModuleList(map(self.block, range(4)))})
+        self.lm_head = nn.Linear(64, 320, bias=False)
+        self.smear_gate = nn.Linear(24, 1, bias=False)
+        self.value_embeds = nn.ModuleDict({name: nn.Embedding(320, 32) for name in ("1", "3")})
+
+    @staticmethod
+    def block(i: int) -> nn.Module:
+        shapes = {"c_q": (64, 64), "c_k": (64, 32), "c_v": (64, 32), "c_proj": (64, 64)}
+        attn = {name: nn.Linear(*shape, bias=False) for name, shape in shapes.items()}
+        if i in (1, 3):
+            attn["ve_gate"] = nn.Linear(12, 2, bias=False)
+        mlp = {"c_fc": nn.Linear(64, 256, bias=False), "c_proj": nn.Linear(256, 64, bias=False)}
+        return nn.ModuleDict({"attn": nn.ModuleDict(attn), "mlp": nn.ModuleDict(mlp)})
+
+
+NANOCHAT_LAWS = {
+    **weights("wte", normal(0.8)),
+    **weights("lm_head", normal(0.001)),
+    **weights("c_q c_k c_v", within(3**0.5 / 8)),
+    **weights("c_fc", within(0.4 * 3**0.5 / 8)),
+    **weights("c_proj", constant(0)),
+}
 MEGATRON = {"num_layers": 3, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 301}
+
+
+def gpt_oss_torchtitan(config: GptOssConfig, tag: str = "") -> Case:
+    """All that is drawn in layer i has 0.02 / sqrt(2 (i + 1)). Four sinks are too few for `fanin.diff` to tell."""
+    drawn = ["self_attn.*_proj.weight", "mlp.router.weight", "self_attn.sinks", "mlp.experts.*"]
+    return Case(
+        "gpt_oss_torchtitan",
+        lambda: GptOssForCausalLM(config),
+        {
+            "*norm.weight": constant(1),
+            "*embed_tokens.weight": normal(0.02),
+            "lm_head.weight": cut(64**-0.5),
+            "*.router.bias": constant(0),
+            **({"*_proj.bias": constant(0)} if config.attention_bias else {}),
+            **{f"*.{i}.{name}": normal(0.02 / (2 * (i + 1)) ** 0.5) for name in drawn for i in range(3)},
+        },
+        config,
+        departs=weights("lm_head", "plan [-0.375, 0.375]")
+        | weights(f"{WRITING} q_proj k_proj v_proj router", "std 0.0")
+        | {"*_proj": "std 0.0", "*_proj_bias": "all are 0, plan", "*.router.bias": "plan all 0"},
+        forward=logits,
+        tag=tag,
+    )
 
 
 CASES = [
@@ -537,4 +633,59 @@ CASES = [
         forward=logits,
         tag="tied",
     ),
+    Case(
+        "nanochat",
+        lambda: NanoChatForCausalLM(NANOCHAT),
+        NANOCHAT_LAWS,
+        None,
+        {"n_layer": 3, "n_embd": 64, "n_head": 4, "n_kv_head": 2, "vocab_size": 320, "extras": 0},
+        NANOCHAT_AS_AUTHORS,
+        departs=weights("wte", "plan 0.8 ")
+        | weights("lm_head", "plan 0.001 ")
+        | weights("c_q c_k c_v", "plan 0.125 ")
+        | weights("c_fc", "plan 0.05 ")
+        | weights("c_proj", "plan all 0"),
+        tag="transformers",
+    ),
+    Case(
+        "nanochat",
+        NanoChat,
+        {
+            **NANOCHAT_LAWS,
+            "value_embeds.?.weight": within(3**0.5 / 8),
+            **weights("_gate", uniform(0, 0.02)),
+            "resid_lambdas": np.array([1.15, 1.15 - 0.1 / 3, 1.15 - 0.2 / 3, 1.05]),
+            "x0_lambdas": np.array([0.2, 0.15, 0.1, 0.05]),
+            "smear_lambda": constant(0),
+            "backout_lambda": constant(0.2),
+        },
+        {"sequence_len": 32, "window_pattern": "SL", "n_layer": 4, "n_embd": 64, "n_head": 4, "n_kv_head": 2},
+        {"vocab_size": 320},
+        departs=None,
+    ),
+    Case(
+        "gpt_oss",
+        lambda: GptOssForCausalLM(GPT_OSS),
+        {
+            "*norm.weight": constant(1),
+            **dict.fromkeys(["*_proj.bias", "*_proj_bias"], constant(0)),
+            **dict.fromkeys(["*.sinks", "*.router.bias", "*_proj", "*.weight"], normal(0.02)),
+        },
+        GPT_OSS,
+        forward=logits,
+    ),
+    Case(
+        "gpt_oss",
+        lambda: GptOssForCausalLM(GPT_OSS_TIED),
+        {
+            "*norm.weight": constant(1),
+            "*_proj_bias": constant(0),
+            **dict.fromkeys(["*.sinks", "*.router.bias", "*_proj", "*.weight"], normal(0.02)),
+        },
+        GPT_OSS_TIED,
+        forward=logits,
+        tag="tied-padded-without-biases",
+    ),
+    gpt_oss_torchtitan(GPT_OSS),
+    gpt_oss_torchtitan(GPT_OSS_PLAIN, "without-biases"),
 ]

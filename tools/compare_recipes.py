@@ -303,12 +303,35 @@ def olmo_core() -> dict[str, Case]:
 
 def torchtitan() -> dict[str, Case]:
     """Its models for debugging, by the names that it gives checkpoints for transformers."""
-    llama, deepseek = (importlib.import_module(f"torchtitan.models.{name}") for name in ("llama3", "deepseek_v3"))
+    llama, deepseek, gpt_oss = (
+        importlib.import_module(f"torchtitan.models.{name}") for name in ("llama3", "deepseek_v3", "gpt_oss")
+    )
 
     def model(config: Any, adapter: Any) -> Any:
         made = config.build()
         made.init_states()
         return nested(adapter(config, None).to_hf(made.state_dict()))
+
+    def oss() -> Any:
+        made = gpt_oss.gptoss_configs["debugmodel"](attn_backend="flex", moe_comm_backend="standard").build()
+        made.init_states()
+        names = renaming(
+            ("^", "model."),
+            (r"model\.lm_head", "lm_head"),
+            (r"tok_embeddings", "embed_tokens"),
+            (r"attention\.qkv_linear\.w([qkv])", r"self_attn.\1_proj"),
+            (r"attention\.wo", "self_attn.o_proj"),
+            (r"attention\.sinks", "self_attn.sinks"),
+            (r"attention_norm", "input_layernorm"),
+            (r"ffn_norm", "post_attention_layernorm"),
+            (r"moe\.router\.gate", "mlp.router"),
+            (r"moe\.routed_experts\.inner_experts\.mlp1_weight_EGD", "mlp.experts.gate_up_proj"),
+            (r"moe\.routed_experts\.inner_experts\.mlp1_bias_EG", "mlp.experts.gate_up_proj_bias"),
+            (r"moe\.routed_experts\.inner_experts\.mlp2_weight_EDF", "mlp.experts.down_proj"),
+            (r"moe\.routed_experts\.inner_experts\.mlp2_bias_ED", "mlp.experts.down_proj_bias"),
+        )
+        kept = {name: tensor for name, tensor in made.state_dict().items() if "expert_bias" not in name}
+        return nested({names(name): tensor for name, tensor in kept.items()})
 
     llama_config = llama.llama3_configs["debugmodel"](attn_backend="flex")
     deepseek_config = deepseek.deepseekv3_configs["debugmodel"](attn_backend="flex", moe_comm_backend="standard")
@@ -330,6 +353,7 @@ def torchtitan() -> dict[str, Case]:
             sizes | experts,
             lists=True,
         ),
+        "gpt_oss": Case("gpt_oss_torchtitan", oss, {"num_hidden_layers": 4, "hidden_size": 256}),
     }
 
 
