@@ -315,7 +315,7 @@ def gpt_oss_torchtitan(config: GptOssConfig, tag: str = "") -> Case:
         },
         config,
         departs=weights("lm_head", "plan [-0.375, 0.375]")
-        | weights(f"{WRITING} q_proj k_proj v_proj router", "std 0.0")
+        | weights("q_proj k_proj v_proj o_proj router", "std 0.0")
         | {"*_proj": "std 0.0", "*_proj_bias": "all are 0, plan", "*.router.bias": "plan all 0"},
         forward=logits,
         tag=tag,
@@ -688,4 +688,22 @@ CASES = [
     ),
     gpt_oss_torchtitan(GPT_OSS),
     gpt_oss_torchtitan(GPT_OSS_PLAIN, "without-biases"),
+    Case(
+        "nanochat_transformers",
+        lambda: NanoChatForCausalLM(NANOCHAT),
+        {
+            **weights("embed_tokens", normal(0.8)),
+            **weights("lm_head", normal(0.001)),
+            **weights("q_proj k_proj v_proj", within(3**0.5 / 8)),
+            **weights("fc1", within(0.4 * 3**0.5 / 8)),
+            **weights("o_proj fc2", constant(0)),
+        },
+        NANOCHAT,
+        departs=weights("embed_tokens", "plan 0.8 ")
+        | weights("lm_head", "plan 0.001 ")
+        | weights("q_proj k_proj v_proj", "plan 0.125 ")
+        | weights("fc1", "plan 0.05 ")
+        | weights("o_proj fc2", "plan all 0"),
+        forward=logits,
+    ),
 ]

@@ -30,6 +30,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ),
     ("gpt_oss", {"model_type": "gpt_oss", "quantization_config": {"quant_method": "mxfp4"}}, "quant_method = 'mxfp4'"),
     ("gpt_oss_torchtitan", {"model_type": "gpt_oss", "tie_word_embeddings": True}, "tie_word_embeddings = True"),
+    ("nanochat_transformers", {"model_type": "nanochat", "attention_bias": True}, "attention_bias = True"),
+    ("nanochat_transformers", {"model_type": "nanochat", "tie_word_embeddings": True}, "tie_word_embeddings = True"),
     ("nanochat", {"n_layer": 4, "n_experts": 2}, "'n_experts', which the recipe nanochat does not know"),
     ("mixtral", {"model_type": "mistral"}, "the recipe mixtral is for mixtral"),
     ("deepseek_v3", {"model_type": "deepseek_v2"}, "the recipe deepseek_v3 is for deepseek_v3"),
