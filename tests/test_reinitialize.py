@@ -68,6 +68,27 @@ def test_the_command_does_so_in_place(trained: Path, tmp_path: Path) -> None:
     assert b"fanin.seed" not in trained.read_bytes()[:2000]  # not all of it is of this seed
 
 
+def test_what_is_copied_needs_no_rules_and_may_lie_in_shards(trained: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[rules]]\nmatch = "head.*"\ninitializer = "random_normal(stddev=0.02)"\nrank = 2\n', "utf-8")
+    with rules.open("a", encoding="utf-8") as file:
+        file.write('[[rules]]\nmatch = "head.bias"\ninitializer = "zeros"\n')
+    arguments = ["init", rules, "--like", trained, "--seed", 7]
+    result = invoked(*arguments, "-o", tmp_path / "out.safetensors")
+    assert "no rule claims 2 of 4 parameters" in result.stderr
+    result = invoked(*arguments, "--only", "head.*", "-o", tmp_path / "out.safetensors")
+    assert result.exit_code == 0, result.output
+    check(tmp_path / "out.safetensors", trained)
+
+    directory = tmp_path / "shards"
+    everything = ["--only", "head.bias", "--max-shard-size", "1MB", "-o", directory]
+    assert invoked(*arguments, *everything).exit_code == 0
+    assert len(list(directory.glob("*.safetensors"))) == 2
+    arguments[3] = directory  # the shards are what is copied from, and what is replaced
+    assert invoked(*arguments, "--only", "head.*", "-o", directory, "--force").exit_code == 0
+    check(directory / "model.safetensors", trained)
+
+
 def test_members_of_an_ensemble(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text(RULES)
     for member in (0, 2):

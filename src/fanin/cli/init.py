@@ -84,7 +84,7 @@ def init(
     target = outputs.Target.of(output, max_shard_size, resume)
     if not dry_run:
         target.settle(force)
-    entries = entries_of(source, like, seed, dtype, member, model, dummy)
+    entries = entries_of(source, like, seed, dtype, member, model, dummy, only)
     if dry_run:
         with use(threads=threads):
             show(target.forecast(entries, force, base=like if only else None, only=only or None), False, quiet)

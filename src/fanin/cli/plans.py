@@ -119,6 +119,7 @@ def entries_of(
     member: int | None = None,
     model: str | None = None,
     dummy: bool = False,
+    only: tuple[str, ...] = (),
 ) -> "Resolved":
     """What a plan resolves to.
 
@@ -130,6 +131,7 @@ def entries_of(
         member: of an ensemble.
         model: ``"package.module:factory"``, whose tensors count.
         dummy: whether the tensors get values for load tests, whatever the plan says of them.
+        only: patterns of the tensors that need rules; all do without any.
 
     Raises:
         UsageError: there are no parameters, or two lists of them.
@@ -144,7 +146,7 @@ def entries_of(
     arrays = _arrays(source, plan, like, model)
     if plan is None or dummy:
         return dummies(arrays, seed=seed, dtype=dtype)
-    return plan.of_arrays(arrays, seed=seed, dtype=dtype, member=member)
+    return plan.of_arrays(arrays, seed=seed, dtype=dtype, member=member, only=list(only) or None)
 
 
 def _arrays(source: Source, plan: "Plan | None", like: Path | None, model: str | None) -> "list[Array]":
