@@ -81,6 +81,17 @@ def test_a_recipe_without_a_configuration_is_a_whole_plan(name: str) -> None:
     assert len(entries.arrays) == len(PLANS[name].parameters)
 
 
+def test_the_page_lists_every_recipe_as_it_calls_itself() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "recipes.md").read_text("utf-8")
+    told = [f"| `{each.name}` | {each.title} | " for each in recipes.listing().recipes]
+    rows = [line for line in page.splitlines() if any(line.startswith(f"| `{name}` | ") for name in recipes.NAMES)]
+    assert len(rows) == len(told)
+    for row, start in zip(rows, told, strict=True):
+        assert row.startswith(start)
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
+    assert f"plans of {len(recipes.NAMES)} real architectures" in readme
+
+
 def test_an_unknown_recipe_is_told() -> None:
     with pytest.raises(PlanError, match="no recipe 'lama'; did you mean 'llama'"):
         recipes.load("lama")
