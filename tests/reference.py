@@ -155,27 +155,36 @@ def check_values(case: Case) -> int:
         np.testing.assert_array_equal(values, before[array.name], err_msg=array.name)
     opened = fanin.models.opened(model)
     matched, looked_at = set(), 0
-    for array in fanin.models.renamed(opened.arrays, case.names):
+    for array in plan.arrangement.arrays(fanin.models.renamed(opened.arrays, case.names)):
         if array.name in before:
             continue
-        looked_at += 1
         (part,) = opened.read(array)
-        pattern = pattern_of(array.name, case.expected)
-        assert pattern is not None, f"nothing is expected of {array.name}"
-        matched.add(pattern)
-        values, expected = np.asarray(part.view, np.float64), case.expected[pattern]
-        if isinstance(expected, np.ndarray):
-            np.testing.assert_allclose(values, np.broadcast_to(expected, values.shape), 1e-6, 1e-7, err_msg=array.name)
-            continue
-        if isinstance(expected, Orthogonal):
-            check_orthogonal(array.name, values, expected.gain)
-            continue
-        check_law(array.name, values, expected)
         for parameter in array.parameters:
+            pattern = pattern_of(parameter.name, case.expected) or pattern_of(parameter.array, case.expected)
+            assert pattern is not None, f"nothing is expected of {parameter.name}"
+            matched.add(pattern)
+            values, expected = values_of(parameter, np.asarray(part.view, np.float64)), case.expected[pattern]
+            looked_at += 1
+            if isinstance(expected, np.ndarray):
+                expected = np.broadcast_to(expected, values.shape)
+                np.testing.assert_allclose(values, expected, 1e-6, 1e-7, err_msg=parameter.name)
+                continue
+            if isinstance(expected, Orthogonal):
+                check_orthogonal(parameter.name, values, expected.gain)
+                continue
+            check_law(parameter.name, values, expected)
             if told[parameter.name].distribution != WHOLE:
                 check_told(told[parameter.name], expected)
     assert matched == set(case.expected), f"matches nothing: {set(case.expected) - matched}"
     return looked_at
+
+
+def values_of(parameter: fanin.Parameter, array: np.ndarray) -> np.ndarray:
+    """The tensor that lies in some places of an array."""
+    values = np.full(parameter.shape, np.nan)
+    for inside, outside in parameter.places:
+        values[inside.slices] = array[outside.slices]
+    return values
 
 
 def check_law(name: str, values: np.ndarray, law: Law) -> None:
