@@ -3,17 +3,27 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from reference import Case, Law, constant, normal, truncated
+from reference import Case, Law, constant, normal, truncated, uniform, within
+from torch import nn
 from transformers import (
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTBigCodeConfig,
     GPTBigCodeForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    GptOssConfig,
+    GptOssForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    NanoChatConfig,
+    NanoChatForCausalLM,
     Olmo2Config,
     Olmo2ForCausalLM,
     Olmo3Config,
@@ -25,6 +35,7 @@ from transformers import (
 T = TypeVar("T")
 
 GPT2 = GPT2Config(n_layer=3, n_embd=48, n_head=4, vocab_size=301, n_positions=32)
+GPT2_UNTIED = GPT2Config(**GPT2.to_dict() | {"n_embd": 64, "n_inner": 96, "tie_word_embeddings": False})
 LLAMA = LlamaConfig(
     num_hidden_layers=3,
     hidden_size=64,
@@ -174,7 +185,141 @@ PHI_AS_MEGATRON = called(
         "lm_head": "output_layer",
     }
 )
+MIXTRAL = MixtralConfig(
+    num_hidden_layers=3,
+    hidden_size=64,
+    intermediate_size=96,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    num_local_experts=4,
+    vocab_size=301,
+)
+MIXTRAL_TIED = MixtralConfig(
+    **MIXTRAL.to_dict() | {"tie_word_embeddings": True, "head_dim": 32, "pad_token_id": 2, "initializer_range": 0.03}
+)
+DEEPSEEK = DeepseekV3Config(
+    num_hidden_layers=3,
+    first_k_dense_replace=1,
+    hidden_size=64,
+    intermediate_size=96,
+    moe_intermediate_size=48,
+    n_routed_experts=4,
+    n_shared_experts=2,
+    num_experts_per_tok=2,
+    n_group=2,
+    topk_group=1,
+    num_attention_heads=4,
+    num_key_value_heads=4,
+    q_lora_rank=24,
+    kv_lora_rank=32,
+    qk_nope_head_dim=16,
+    qk_rope_head_dim=8,
+    v_head_dim=16,
+    vocab_size=301,
+)
+DEEPSEEK_BIASES = DeepseekV3Config(
+    **DEEPSEEK.to_dict()
+    | {
+        "q_lora_rank": None,
+        "attention_bias": True,
+        "pad_token_id": 2,
+        "tie_word_embeddings": True,
+        "n_shared_experts": 1,
+    }
+)
+DEEPSEEK_DENSE = DeepseekV3Config(**DEEPSEEK.to_dict() | {"first_k_dense_replace": 5})
+DEEPSEEK_DENSE_BIASES = DeepseekV3Config(**DEEPSEEK_DENSE.to_dict() | {"q_lora_rank": None, "attention_bias": True})
+GPT_OSS = GptOssConfig(
+    num_hidden_layers=3,
+    hidden_size=64,
+    intermediate_size=48,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=32,
+    num_local_experts=4,
+    num_experts_per_tok=2,
+    vocab_size=301,
+)
+GPT_OSS_TIED = GptOssConfig(
+    **GPT_OSS.to_dict() | {"tie_word_embeddings": True, "attention_bias": False, "pad_token_id": 2}
+)
+GPT_OSS_PLAIN = GptOssConfig(**GPT_OSS.to_dict() | {"attention_bias": False})
+NANOCHAT = NanoChatConfig(
+    num_hidden_layers=3,
+    hidden_size=64,
+    intermediate_size=256,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    vocab_size=320,
+    pad_token_id=None,
+)
+NANOCHAT_AS_AUTHORS = called(
+    {
+        "model.embed_tokens": "transformer.wte",
+        "model.layers": "transformer.h",
+        "self_attn.o_proj": "attn.c_proj",
+        "self_attn.q_proj": "attn.c_q",
+        "self_attn.k_proj": "attn.c_k",
+        "self_attn.v_proj": "attn.c_v",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+    }
+)
+
+
+class NanoChat(nn.Module):
+    """The tensors of nanochat's GPT of 4 layers, which no package has, as layers and scalars of torch hold them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resid_lambdas, self.x0_lambdas = (nn.Parameter(torch.zeros(4)) for _ in range(2))
+        self.smear_lambda, self.backout_lambda = (nn.Parameter(torch.zeros(1)) for _ in range(2))
+        self.transformer = nn.ModuleDict({"wte": nn.Embedding(320, 64), "h": nn.ModuleList(map(self.block, range(4)))})
+        self.lm_head = nn.Linear(64, 320, bias=False)
+        self.smear_gate = nn.Linear(24, 1, bias=False)
+        self.value_embeds = nn.ModuleDict({name: nn.Embedding(320, 32) for name in ("1", "3")})
+
+    @staticmethod
+    def block(i: int) -> nn.Module:
+        shapes = {"c_q": (64, 64), "c_k": (64, 32), "c_v": (64, 32), "c_proj": (64, 64)}
+        attn = {name: nn.Linear(*shape, bias=False) for name, shape in shapes.items()}
+        if i in (1, 3):
+            attn["ve_gate"] = nn.Linear(12, 2, bias=False)
+        mlp = {"c_fc": nn.Linear(64, 256, bias=False), "c_proj": nn.Linear(256, 64, bias=False)}
+        return nn.ModuleDict({"attn": nn.ModuleDict(attn), "mlp": nn.ModuleDict(mlp)})
+
+
+NANOCHAT_LAWS = {
+    **weights("wte", normal(0.8)),
+    **weights("lm_head", normal(0.001)),
+    **weights("c_q c_k c_v", within(3**0.5 / 8)),
+    **weights("c_fc", within(0.4 * 3**0.5 / 8)),
+    **weights("c_proj", constant(0)),
+}
 MEGATRON = {"num_layers": 3, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 301}
+
+
+def gpt_oss_torchtitan(config: GptOssConfig, tag: str = "") -> Case:
+    """All that is drawn in layer i has 0.02 / sqrt(2 (i + 1)). Four sinks are too few for `fanin.diff` to tell."""
+    drawn = ["self_attn.*_proj.weight", "mlp.router.weight", "self_attn.sinks", "mlp.experts.*"]
+    return Case(
+        "gpt_oss_torchtitan",
+        lambda: GptOssForCausalLM(config),
+        {
+            "*norm.weight": constant(1),
+            "*embed_tokens.weight": normal(0.02),
+            "lm_head.weight": cut(64**-0.5),
+            "*.router.bias": constant(0),
+            **({"*_proj.bias": constant(0)} if config.attention_bias else {}),
+            **{f"*.{i}.{name}": normal(0.02 / (2 * (i + 1)) ** 0.5) for name in drawn for i in range(3)},
+        },
+        config,
+        departs=weights("lm_head", "plan [-0.375, 0.375]")
+        | weights("q_proj k_proj v_proj o_proj router", "std 0.0")
+        | {"*_proj": "std 0.0", "*_proj_bias": "all are 0, plan", "*.router.bias": "plan all 0"},
+        forward=logits,
+        tag=tag,
+    )
 
 
 CASES = [
@@ -356,5 +501,209 @@ CASES = [
         | weights("linear_qkv linear_fc1", "plan 0.01 ")
         | weights("linear_proj linear_fc2", "plan 0.004082"),
         tag="gated-mup",
+    ),
+    Case(
+        "mixtral",
+        lambda: MixtralForCausalLM(MIXTRAL),
+        {"*norm.weight": constant(1), "*.weight": normal(0.02)},
+        MIXTRAL,
+        lists=False,  # it has the names of published checkpoints: test_recipe_experts.py
+        forward=logits,
+    ),
+    Case(
+        "mixtral",
+        lambda: MixtralForCausalLM(MIXTRAL_TIED),
+        {"*norm.weight": constant(1), "*.weight": normal(0.03)},
+        MIXTRAL_TIED,
+        {"packed": 1},
+        forward=logits,
+        tag="packed-tied-padded",
+    ),
+    Case(
+        "deepseek_v3",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK),
+        {"*norm.weight": constant(1), "*.e_score_correction_bias": constant(0), "*.weight": normal(0.02)},
+        DEEPSEEK,
+        lists=False,
+        forward=logits,
+    ),
+    Case(
+        "deepseek_v3",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK_BIASES),
+        {"*norm.weight": constant(1), "*bias": constant(0), "*.weight": normal(0.02)},
+        DEEPSEEK_BIASES,
+        {"packed": 1},
+        forward=logits,
+        tag="packed-tied-padded-biases-without-lora",
+    ),
+    Case(
+        "deepseek_v3",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK_DENSE),
+        {"*norm.weight": constant(1), "*.weight": normal(0.02)},
+        DEEPSEEK_DENSE,
+        forward=logits,
+        tag="dense",
+    ),
+    Case(
+        "deepseek_v3_torchtitan",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK),
+        {
+            "*norm.weight": constant(1),
+            "*.e_score_correction_bias": constant(0),
+            "*embed_tokens.weight": normal(1),
+            "lm_head.weight": cut(64**-0.5),
+            **by_layer("o_proj up_proj down_proj", lambda i: normal(0.02 / (2 * (i + 1)) ** 0.5)),
+            "*.1.mlp.gate.weight": normal(0.01),
+            "*.2.mlp.gate.weight": normal(0.02 / 6**0.5),
+            "*.weight": normal(0.02),
+        },
+        DEEPSEEK,
+        {"packed": 1},
+        departs=weights("embed_tokens", "plan 1 ")
+        | weights("lm_head", "plan [-0.375, 0.375]")
+        | weights(f"{WRITING} .gate", "std 0.0"),
+        forward=logits,
+    ),
+    Case(
+        "deepseek_v3_torchtitan",
+        lambda: DeepseekV3ForCausalLM(DEEPSEEK_DENSE_BIASES),
+        {
+            "*norm.weight": constant(1),
+            "*.bias": constant(0),
+            "*embed_tokens.weight": normal(1),
+            "lm_head.weight": cut(64**-0.5),
+            **by_layer("o_proj up_proj down_proj", lambda i: normal(0.02 / (2 * (i + 1)) ** 0.5)),
+            "*.weight": normal(0.02),
+        },
+        DEEPSEEK_DENSE_BIASES,
+        departs=weights("embed_tokens", "plan 1 ")
+        | weights("lm_head", "plan [-0.375, 0.375]")
+        | weights(WRITING, "std 0.0"),
+        forward=logits,
+        tag="dense-biases",
+    ),
+    Case(
+        "mup_gpt2",
+        lambda: GPT2LMHeadModel(GPT2_UNTIED),
+        {
+            "*.ln_?.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("wte wpe", normal(0.02)),
+            **weights("c_attn c_fc", normal(0.01)),
+            **weights("attn.c_proj", normal(0.01 / 6**0.5)),
+            **weights("mlp.c_proj", normal(0.02 / 6**0.5 * (64 / 96) ** 0.5)),
+            **weights("lm_head", within(1 / 4)),
+        },
+        GPT2_UNTIED,
+        {"base_n_embd": 16},
+        departs=weights("c_attn c_fc", "plan 0.01 ")
+        | weights("attn.c_proj", "plan 0.004082")
+        | weights("mlp.c_proj", "plan 0.006667")
+        | weights("lm_head", "plan 0.1443"),
+        forward=logits,
+    ),
+    Case(
+        "mup_gpt2",
+        lambda: GPT2LMHeadModel(GPT2_UNTIED),
+        {
+            "*.ln_?.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("c_proj", normal(0.02 / 6**0.5)),
+            **weights("lm_head", constant(0)),
+            "*.weight": normal(0.02),
+        },
+        GPT2_UNTIED,
+        {"base_n_embd": 64, "base_n_inner": 96, "readout_zero_init": 1},
+        departs={"lm_head.weight": ""},
+        tag="base-zero-readout",
+    ),
+    Case(
+        "mup_gpt2",
+        lambda: GPT2LMHeadModel(GPT2),
+        {
+            "*.ln_?.weight": constant(1),
+            "*.bias": constant(0),
+            **weights("wte wpe", normal(0.02)),
+            **weights("c_attn c_fc", normal(0.01)),
+            **weights("c_proj", normal(0.01 / 6**0.5)),
+        },
+        GPT2,
+        {"base_n_embd": 12},
+        departs=weights("c_attn c_fc", "plan 0.01 ") | weights("c_proj", "plan 0.004082"),
+        forward=logits,
+        tag="tied",
+    ),
+    Case(
+        "nanochat",
+        lambda: NanoChatForCausalLM(NANOCHAT),
+        NANOCHAT_LAWS,
+        None,
+        {"n_layer": 3, "n_embd": 64, "n_head": 4, "n_kv_head": 2, "vocab_size": 320, "extras": 0},
+        NANOCHAT_AS_AUTHORS,
+        departs=weights("wte", "plan 0.8 ")
+        | weights("lm_head", "plan 0.001 ")
+        | weights("c_q c_k c_v", "plan 0.125 ")
+        | weights("c_fc", "plan 0.05 ")
+        | weights("c_proj", "plan all 0"),
+        tag="transformers",
+    ),
+    Case(
+        "nanochat",
+        NanoChat,
+        {
+            **NANOCHAT_LAWS,
+            "value_embeds.?.weight": within(3**0.5 / 8),
+            **weights("_gate", uniform(0, 0.02)),
+            "resid_lambdas": np.array([1.15, 1.15 - 0.1 / 3, 1.15 - 0.2 / 3, 1.05]),
+            "x0_lambdas": np.array([0.2, 0.15, 0.1, 0.05]),
+            "smear_lambda": constant(0),
+            "backout_lambda": constant(0.2),
+        },
+        {"sequence_len": 32, "window_pattern": "SL", "n_layer": 4, "n_embd": 64, "n_head": 4, "n_kv_head": 2},
+        {"vocab_size": 320},
+        departs=None,
+    ),
+    Case(
+        "gpt_oss",
+        lambda: GptOssForCausalLM(GPT_OSS),
+        {
+            "*norm.weight": constant(1),
+            **dict.fromkeys(["*_proj.bias", "*_proj_bias"], constant(0)),
+            **dict.fromkeys(["*.sinks", "*.router.bias", "*_proj", "*.weight"], normal(0.02)),
+        },
+        GPT_OSS,
+        forward=logits,
+    ),
+    Case(
+        "gpt_oss",
+        lambda: GptOssForCausalLM(GPT_OSS_TIED),
+        {
+            "*norm.weight": constant(1),
+            "*_proj_bias": constant(0),
+            **dict.fromkeys(["*.sinks", "*.router.bias", "*_proj", "*.weight"], normal(0.02)),
+        },
+        GPT_OSS_TIED,
+        forward=logits,
+        tag="tied-padded-without-biases",
+    ),
+    gpt_oss_torchtitan(GPT_OSS),
+    gpt_oss_torchtitan(GPT_OSS_PLAIN, "without-biases"),
+    Case(
+        "nanochat_transformers",
+        lambda: NanoChatForCausalLM(NANOCHAT),
+        {
+            **weights("embed_tokens", normal(0.8)),
+            **weights("lm_head", normal(0.001)),
+            **weights("q_proj k_proj v_proj", within(3**0.5 / 8)),
+            **weights("fc1", within(0.4 * 3**0.5 / 8)),
+            **weights("o_proj fc2", constant(0)),
+        },
+        NANOCHAT,
+        departs=weights("embed_tokens", "plan 0.8 ")
+        | weights("lm_head", "plan 0.001 ")
+        | weights("q_proj k_proj v_proj", "plan 0.125 ")
+        | weights("fc1", "plan 0.05 ")
+        | weights("o_proj fc2", "plan all 0"),
+        forward=logits,
     ),
 ]

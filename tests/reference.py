@@ -163,8 +163,8 @@ def check_values(case: Case) -> int:
             pattern = pattern_of(parameter.name, case.expected) or pattern_of(parameter.array, case.expected)
             assert pattern is not None, f"nothing is expected of {parameter.name}"
             matched.add(pattern)
-            values, expected = values_of(parameter, np.asarray(part.view, np.float64)), case.expected[pattern]
             looked_at += 1
+            values, expected = values_of(parameter, np.asarray(part.view, np.float64)), case.expected[pattern]
             if isinstance(expected, np.ndarray):
                 expected = np.broadcast_to(expected, values.shape)
                 np.testing.assert_allclose(values, expected, 1e-6, 1e-7, err_msg=parameter.name)

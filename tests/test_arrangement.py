@@ -152,6 +152,22 @@ def test_a_packed_model_is_the_separate_one() -> None:
     assert packed.embed.weight[:-1].all()
 
 
+def test_one_plan_fits_packed_experts_and_separate_ones() -> None:
+    """Published checkpoints have one array for each expert, and models all in one: of an optional array no more."""
+    plan = Plan(
+        [Rule("experts.{e}.{w}.weight", "random_normal", layout="*b o i", expect="2 * n")],
+        fused=[
+            Fused("experts.w13", "experts.{e}.13", optional=True),
+            Fused("experts.{e}.13", ["experts.{e}.1.weight", "experts.{e}.3.weight"], axis=1, optional=True),
+        ],
+        quantities={"n": 3},
+    )
+    packed = contents(plan.resolve([Parameter("experts.w13", (3, 8, 4))], seed=7))["experts.w13"]
+    names = [f"experts.{e}.{w}.weight" for e in range(3) for w in (1, 3)]
+    separate = contents(plan.resolve([Parameter(name, (4, 4)) for name in names], seed=7))
+    assert_same_bits(packed, np.concatenate([separate[name] for name in names]).reshape(3, 8, 4))
+
+
 def test_a_rename_keeps_the_stream() -> None:
     old, new = nn.ModuleDict({"fc": nn.Linear(4, 3)}), nn.ModuleDict({"dense": nn.Linear(4, 3)})
     Plan(RULES[:2]).apply(old, seed=7)
@@ -200,6 +216,11 @@ shape = [10, 6]
 match = "h.{i}.qkv"
 into = ["h.{i}.q", "h.{i}.k", "h.{i}.v"]
 sizes = ["2 * kv", "kv", "kv"]
+
+[[fused]]
+match = "h.{i}.kv"
+into = ["h.{i}.k", "h.{i}.v"]
+optional = true
 
 [ties]
 lm_head = "wte"
@@ -363,6 +384,7 @@ def test_what_does_not_hold_is_told(more: dict[str, Any], fragments: list[str]) 
         (lambda: Fused("a", ["b{i}"], sizes=[3]), "1 sizes for 1 tensors"),
         (lambda: Fused("a", ["b", "c"], sizes=[3]), "1 sizes for 2 tensors"),
         (lambda: Fused("a", ["b"], axis=True), "axis must be"),
+        (lambda: Fused("a", ["b"], optional=1), "optional must be true or false"),  # type: ignore[arg-type]
         (lambda: Fused("a", ["b{i}", "c{i}"]).index, "does not capture"),
         (lambda: Plan([], renames={"a": "b{i}"}), "cannot be filled in"),
         (lambda: Plan([], renames={"a": "b*"}), "cannot be filled in"),

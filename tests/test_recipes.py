@@ -36,6 +36,7 @@ CASES: list[Case] = [
     *recipe_sequences.CASES,
     *recipe_vision.CASES,
 ]
+PLANS = {name: recipes.load(name) for name in recipes.NAMES}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.lists], ids=str)
@@ -65,19 +66,19 @@ def test_every_recipe_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", recipes.NAMES)
 def test_a_recipe_says_what_it_is_and_where_it_comes_from(name: str) -> None:
-    about = recipes.load(name).about
+    about = PLANS[name].about
     assert about.title
     assert about.sources
     assert all(re.search(r"\d{4}|\d+\.\d+", source) for source in about.sources)  # a date, or a version
     assert recipes.text(name).startswith("# ")
-    if recipes.load(name).parameters:
+    if PLANS[name].parameters:
         assert about.names
 
 
-@pytest.mark.parametrize("name", [name for name in recipes.NAMES if recipes.load(name).parameters])
+@pytest.mark.parametrize("name", [name for name, plan in PLANS.items() if plan.parameters])
 def test_a_recipe_without_a_configuration_is_a_whole_plan(name: str) -> None:
-    entries = recipes.load(name).resolve()
-    assert len(entries.arrays) == len(recipes.load(name).parameters)
+    entries = PLANS[name].resolve()
+    assert len(entries.arrays) == len(PLANS[name].parameters)
 
 
 def test_an_unknown_recipe_is_told() -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -272,11 +273,173 @@ def fla() -> dict[str, Case]:
     return {"GatedDeltaNet": Case("gated_deltanet", model, sizes, departs=norms, lists=True)}
 
 
+def megatron() -> dict[str, Case]:
+    """GPTModel of megatron-core by the local specification, in one process."""
+    core = importlib.import_module("megatron.core")
+    specs = importlib.import_module("megatron.core.models.gpt.gpt_layer_specs")
+    config_of = importlib.import_module("megatron.core.transformer.transformer_config").TransformerConfig
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+        core.parallel_state.initialize_model_parallel()
+    sizes = {"num_layers": 3, "hidden_size": 64, "num_attention_heads": 4}
+    gated = {
+        "normalization": "RMSNorm", "gated_linear_unit": True, "add_bias_linear": False, "add_qkv_bias": True,
+        "num_query_groups": 2, "kv_channels": 24, "ffn_hidden_size": 96, "init_method_std": 0.03,
+        "embedding_init_method_std": 0.5,
+    }  # fmt: skip
+    words = {"vocab_size": 304, "max_sequence_length": 32}
+
+    def model(config: Mapping[str, Any], **given: Any) -> Any:
+        spec = specs.get_gpt_layer_local_spec(normalization=config.get("normalization"))
+        transformer = config_of(**sizes, **config, use_cpu_initialization=True)
+        return importlib.import_module("megatron.core.models.gpt").GPTModel(transformer, spec, **words, **given)
+
+    return {
+        "GPTModel": Case("megatron_gpt", lambda: model({}), sizes | words, lists=True),
+        "GPTModel, rotary, tied, gated": Case(
+            "megatron_gpt",
+            lambda: model(gated, position_embedding_type="rope", share_embeddings_and_output_weights=True),
+            sizes | {"vocab_size": 304, "share_embeddings_and_output_weights": 1},
+            gated | {"position_embedding_type": "rope"},
+            lists=True,
+        ),
+    }
+
+
+def mup() -> dict[str, Case]:
+    """Microsoft's muP, around transformers' GPT-2 as its authors initialize it."""
+    library = importlib.import_module("mup")
+    transformers = importlib.import_module("transformers")
+
+    def gpt2(width: int, **readout: Any) -> Any:
+        config = transformers.GPT2Config(
+            n_layer=3, n_embd=width, n_head=4, vocab_size=301, n_positions=32, tie_word_embeddings=False
+        )
+        made = transformers.GPT2LMHeadModel(config)
+        made.lm_head = library.MuReadout(width, 301, bias=False, **readout)
+        return made
+
+    def model(**readout: Any) -> Any:
+        made = library.set_base_shapes(gpt2(128, **readout), gpt2(32), delta=gpt2(48))
+        for name, parameter in made.named_parameters():
+            if parameter.dim() == 2 and "lm_head" not in name:
+                library.init.normal_(parameter, std=0.02 / 6**0.5 if "c_proj" in name else 0.02)
+        return made
+
+    sizes = {
+        "n_layer": 3, "n_embd": 128, "base_n_embd": 32, "vocab_size": 301, "n_positions": 32, "tie_word_embeddings": 0,
+    }  # fmt: skip
+    return {
+        "MuReadout": Case("mup_gpt2", model, sizes, lists=True),
+        "MuReadout, zero": Case(
+            "mup_gpt2", lambda: model(readout_zero_init=True), sizes | {"readout_zero_init": 1}, lists=True
+        ),
+    }
+
+
+def olmo_core() -> dict[str, Case]:
+    """AllenAI's transformers of OLMo 2's kind, by each of their schemes."""
+    config_of = importlib.import_module("olmo_core.nn.transformer").TransformerConfig
+    names = renaming(
+        (r"^embeddings", "model.embed_tokens"),
+        (r"^lm_head\.norm", "model.norm"),
+        (r"^lm_head\.w_out", "lm_head"),
+        (r"^blocks", "model.layers"),
+        (r"\.attention_norm", ".post_attention_layernorm"),
+        (r"\.feed_forward_norm", ".post_feedforward_layernorm"),
+        (r"\.feed_forward\.w1", ".mlp.gate_proj"),
+        (r"\.feed_forward\.w2", ".mlp.down_proj"),
+        (r"\.feed_forward\.w3", ".mlp.up_proj"),
+        (r"\.attention\.w_out", ".self_attn.o_proj"),
+        (r"\.attention\.w_([qkv])", r".self_attn.\1_proj"),
+        (r"\.attention\.([qk])_norm", r".self_attn.\1_norm"),
+    )
+    sizes = {
+        "num_hidden_layers": 3, "hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "vocab_size": 301, "embed_scale": 4,
+    }  # fmt: skip
+
+    def model(scheme: str) -> Any:
+        config = config_of.llama_like(
+            d_model=96, vocab_size=301, n_layers=3, n_heads=4, n_kv_heads=2, qk_norm=True, init_method=scheme,
+            embed_scale=4.0 if scheme == "fan_in" else None, block_name="reordered_norm",
+        )  # fmt: skip
+        made = config.build(init_device="meta")
+        made.init_weights(max_seq_len=32, device=torch.device("cpu"))
+        return made
+
+    schemes = {name: name for name in ("normal", "llama", "llama_depth", "normalized")} | {"fan_in": "by_fan_in"}
+    return {
+        theirs: Case("olmo2", partial(model, theirs), sizes | {"scheme": ours}, names=names, lists=True)
+        for theirs, ours in schemes.items()
+    }
+
+
+def torchtitan() -> dict[str, Case]:
+    """Its models for debugging, by the names that it gives checkpoints for transformers."""
+    llama, deepseek, gpt_oss = (
+        importlib.import_module(f"torchtitan.models.{name}") for name in ("llama3", "deepseek_v3", "gpt_oss")
+    )
+
+    def model(config: Any, adapter: Any) -> Any:
+        made = config.build()
+        made.init_states()
+        return nested(adapter(config, None).to_hf(made.state_dict()))
+
+    def oss() -> Any:
+        made = gpt_oss.gptoss_configs["debugmodel"](attn_backend="flex", moe_comm_backend="standard").build()
+        made.init_states()
+        names = renaming(
+            ("^", "model."),
+            (r"model\.lm_head", "lm_head"),
+            (r"tok_embeddings", "embed_tokens"),
+            (r"attention\.qkv_linear\.w([qkv])", r"self_attn.\1_proj"),
+            (r"attention\.wo", "self_attn.o_proj"),
+            (r"attention\.sinks", "self_attn.sinks"),
+            (r"attention_norm", "input_layernorm"),
+            (r"ffn_norm", "post_attention_layernorm"),
+            (r"moe\.router\.gate", "mlp.router"),
+            (r"moe\.routed_experts\.inner_experts\.mlp1_weight_EGD", "mlp.experts.gate_up_proj"),
+            (r"moe\.routed_experts\.inner_experts\.mlp1_bias_EG", "mlp.experts.gate_up_proj_bias"),
+            (r"moe\.routed_experts\.inner_experts\.mlp2_weight_EDF", "mlp.experts.down_proj"),
+            (r"moe\.routed_experts\.inner_experts\.mlp2_bias_ED", "mlp.experts.down_proj_bias"),
+        )
+        kept = {name: tensor for name, tensor in made.state_dict().items() if "expert_bias" not in name}
+        return nested({names(name): tensor for name, tensor in kept.items()})
+
+    llama_config = llama.llama3_configs["debugmodel"](attn_backend="flex")
+    deepseek_config = deepseek.deepseekv3_configs["debugmodel"](attn_backend="flex", moe_comm_backend="standard")
+    sizes = {"num_hidden_layers": 6, "hidden_size": 256, "num_attention_heads": 16, "vocab_size": 2048}
+    experts = {
+        "first_k_dense_replace": 1, "intermediate_size": 1024, "moe_intermediate_size": 256, "n_routed_experts": 8,
+        "n_shared_experts": 2, "q_lora_rank": 0,
+    }  # fmt: skip
+    return {
+        "llama3": Case(
+            "llama_torchtitan",
+            lambda: model(llama_config, llama.Llama3StateDictAdapter),
+            sizes | {"intermediate_size": 768},
+            lists=True,
+        ),
+        "deepseek_v3": Case(
+            "deepseek_v3_torchtitan",
+            lambda: model(deepseek_config, deepseek.DeepSeekV3StateDictAdapter),
+            sizes | experts,
+            lists=True,
+        ),
+        "gpt_oss": Case("gpt_oss_torchtitan", oss, {"num_hidden_layers": 4, "hidden_size": 256}),
+    }
+
+
 LIBRARIES: dict[str, Callable[[], dict[str, Case]]] = {
     "clip": clip,
     "fla": fla,
     "mamba_ssm": mamba_ssm,
+    "megatron": megatron,
+    "mup": mup,
+    "olmo_core": olmo_core,
     "timm": timm,
+    "torchtitan": torchtitan,
     "torchvision": torchvision,
 }
 

@@ -1,8 +1,10 @@
 """Which logical tensors the arrays of a model hold, as a plan says it: fused, renamed and tied ones."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from fanin.errors import ExpressionError, PlanError
 from fanin.expressions import Number
@@ -29,6 +31,8 @@ class Fused:
             one index each have no sizes.
         groups: how often they alternate: 8 for eight groups of queries, keys and values, each of which
             has an eighth of every tensor.
+        optional: whether there may be no such array, as in a plan for models that pack theirs and for models
+            that do not.
         where: the place that it was written at, for messages.
 
     Raises:
@@ -43,6 +47,7 @@ class Fused:
     axis: int = field(default=0, kw_only=True)
     sizes: Sequence[int | str] | None = field(default=None, kw_only=True)
     groups: int | str = field(default=1, kw_only=True)
+    optional: bool = field(default=False, kw_only=True)
     where: str = field(default="", compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -53,6 +58,8 @@ class Fused:
         if not texts:
             raise PlanError(f"fused {self.match!r} holds no tensors; give their names by into=.")
         object.__setattr__(self, "into", tuple(texts))
+        if not isinstance(self.optional, bool):
+            raise PlanError(f"fused {self.match!r}: optional must be true or false, not {self.optional!r}.")
         if isinstance(self.axis, bool) or not isinstance(self.axis, int):
             raise PlanError(f"fused {self.match!r}: axis must be the number of an axis, not {self.axis!r}.")
         if self.sizes is not None:
@@ -60,12 +67,12 @@ class Fused:
             if len(self.sizes) != len(texts) or self.index is not None:
                 raise PlanError(f"fused {self.match!r}: {len(self.sizes)} sizes for {len(texts)} tensors.")
 
-    @property
+    @cached_property
     def selector(self) -> Selector:
         """The test of names."""
         return Selector.of_pattern(self.match)
 
-    @property
+    @cached_property
     def index(self) -> str | None:
         """The name of the number that counts along the axis, where one name stands for many tensors."""
         known = set(self.selector.captures)
@@ -194,7 +201,8 @@ class Arrangement:
                 if part.name != other.name:
                     self._check_tie(part, other, owners, problems)
             result.append(replace(array, parameters=tuple(tied)))
-        for kind, key in [*(("fused", each.match) for each in self.fused), *(("renames", key) for key in self.renames),
+        needed = [each.match for each in self.fused if not each.optional]
+        for kind, key in [*(("fused", match) for match in needed), *(("renames", key) for key in self.renames),
                           *(("ties", key) for key in self.ties)]:  # fmt: skip
             if (kind, key) not in used:
                 problems.add(f"{kind}: {key!r} matches no array.")
@@ -263,9 +271,10 @@ class Arrangement:
     def _check_names(made: Sequence[tuple[Array, list[Parameter]]], problems: Problems) -> None:
         seen: dict[str, str] = {}
         for array, parts in made:
+            counts = Counter(part.name for part in parts)
             for part in parts:
                 other = seen.setdefault(part.name, array.name)
-                if other != array.name or sum(each.name == part.name for each in parts) > 1:
+                if other != array.name or counts[part.name] > 1:
                     problems.add(
                         f"{other!r} and {array.name!r} both hold {part.name!r}; where they are the same tensor, say so "
                         f"by ties."

@@ -62,11 +62,10 @@ def given(
             how many there are in a list or a table; or a table of the path as ``key`` and what is known of the
             entry. ``values`` are all that it may be: a list of them, or a table of what texts mean. ``means`` is a
             table of numbers and expressions for what is no number, such as ``auto`` or ``null``; numbers are
-            themselves. ``every`` is the item of a list that comes every so often and nowhere else, which is
-            the quantity; then ``values`` are the items that are known. Without a path it is the entry of the
-            quantity's own name, and null is no entry. A name that is no quantity is a check: the entry has to be
-            one of ``values``, or is known and ``unused``, so that a configuration that tells no kind of model
-            may have it.
+            themselves. ``every`` is the item of a list that comes every so often and nowhere else, which is the
+            quantity; then ``values`` are the items that are known. Without a path it is the entry of the quantity's
+            own name, and null is no entry. A name that is no quantity is a check: the entry has to be one of
+            ``values``, or is known and ``unused``, so that a configuration that tells no kind of model may have it.
         quantities: of the plan.
         about: says which models the plan is for.
         source: what messages call the plan.

@@ -84,6 +84,7 @@ _FUSED = {
     "axis": ((int,), "the number of an axis"),
     "sizes": ((list,), "a list of integers and expressions"),
     "groups": ((int, str), "a count or an expression"),
+    "optional": ((bool,), "true or false"),
 } | _WHEN
 _TOP = {
     "about": _TABLE,

@@ -3,8 +3,8 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from fanin.errors import ExpressionError, PlanError
 from fanin.expressions import Number, evaluate
@@ -17,6 +17,7 @@ __all__ = ["expanded", "expressions_of"]
 MOST = 2**20  # parameters of one table of values
 
 Values = dict[str, int | str]
+N = TypeVar("N", bound=Number)
 
 
 def expanded(table: Mapping[str, Any], quantities: Mapping[str, Number], where: str) -> list[Parameter]:
@@ -34,7 +35,8 @@ def expanded(table: Mapping[str, Any], quantities: Mapping[str, Number], where: 
     if re.search("[{}]", filled(name, dict.fromkeys(holes, ""))):
         raise PlanError(f"{name!r} has a brace that is part of no {{name}}.")
     parameters = []
-    dimensions = [_Dimension(text, quantities) for text in table["shape"]]
+    dimensions = [_Computed(text, quantities, whole_number) for text in table["shape"]]
+    condition = _Computed(table.get("when", "1"), quantities, evaluate)
     for values in _loops(table.get("for", {}), quantities):
         if set(values) != set(holes):
             missing = sorted(set(holes) - set(values))
@@ -43,9 +45,9 @@ def expanded(table: Mapping[str, Any], quantities: Mapping[str, Number], where: 
                 f"{problem}: the name has {sorted(set(holes))}, for has {sorted(values)}. Write the name with braces, "
                 f"such as name = 'h.{{i}}.weight', and for = {{ i = 'n_layer' }}."
             )
-        if "when" in table and not evaluate(table["when"], {**quantities, **_integers(values)}):
+        if not condition.of(values):
             continue
-        shape = tuple(dimension.length(values) for dimension in dimensions)
+        shape = tuple(dimension.of(values) for dimension in dimensions)
         parameters.append(Parameter(filled(name, values), shape, table.get("dtype"), table.get("layout"), where=where))
     return parameters
 
@@ -57,24 +59,23 @@ def expressions_of(table: Mapping[str, Any]) -> list[str]:
     return [text for text in (*table["shape"], *counts, table.get("when")) if isinstance(text, str)]
 
 
-def _integers(values: Values) -> dict[str, int]:
-    return {name: value for name, value in values.items() if isinstance(value, int)}
+class _Computed(Generic[N]):
+    """What an expression gives, the length of an axis or whether it counts: computed once for each of its values."""
 
-
-class _Dimension:
-    """The length of one axis: a number, or an expression that is computed once for each of its values."""
-
-    def __init__(self, text: int | str, quantities: Mapping[str, Number]) -> None:
+    def __init__(
+        self, text: int | str, quantities: Mapping[str, Number], compute: Callable[[Any, Mapping[str, Number]], N]
+    ) -> None:
         self._text = text
         self._quantities = quantities
+        self._compute = compute
         self._names = names_in(text) if isinstance(text, str) else set()
-        self._lengths: dict[tuple[tuple[str, int], ...], int] = {}
+        self._found: dict[tuple[tuple[str, int], ...], N] = {}
 
-    def length(self, values: Values) -> int:
+    def of(self, values: Values) -> N:
         used = tuple((key, value) for key, value in values.items() if key in self._names and isinstance(value, int))
-        if used not in self._lengths:
-            self._lengths[used] = whole_number(self._text, {**self._quantities, **dict(used)})
-        return self._lengths[used]
+        if used not in self._found:
+            self._found[used] = self._compute(self._text, {**self._quantities, **dict(used)})
+        return self._found[used]
 
 
 def _loops(loops: Any, quantities: Mapping[str, Number]) -> Iterator[Values]:
