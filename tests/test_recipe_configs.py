@@ -54,7 +54,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ),
     ("vit", transformers.DeiTConfig(), "is of model_type 'deit'"),
     ("vit", {"model_type": "vit", "architectures": ["ViTModel"]}, "is of architectures"),
-    ("vit", transformers.ViTConfig(image_size=[224, 192]), "image_size = [224, 192]"),
+    ("vit", transformers.ViTConfig(image_size=[224, 192]), r"image_size = \[224, 192\]"),
     ("vit_original", transformers.ViTMAEConfig(), "is of model_type 'vit_mae'"),
     ("vit_timm", transformers.Dinov2Config(), "is of model_type 'dinov2'"),
     ("dinov2", transformers.ViTConfig(), "is of model_type 'vit'"),
