@@ -830,6 +830,5 @@ def test_plans_are_at_the_front_door() -> None:
     assert fanin.Plan is Plan
     assert fanin.plan.Plan is Plan
     assert {"Parameter", "Plan", "Rule"} <= set(fanin.__all__)
-    assert fanin.plan.__all__ == [
-        "About", "Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest",
-    ]  # fmt: skip
+    names = ["About", "Entry", "Fused", "Parameter", "Plan", "Resolved", "Rule", "defaults", "digest"]
+    assert fanin.plan.__all__ == names
