@@ -313,6 +313,19 @@ def test_a_name_that_is_taken_meanwhile_is_left_as_it_is(resume: bool, whole: Pa
         assert contents(out) == contents(whole)
 
 
+def test_a_name_that_is_taken_after_a_kill_is_left_as_it_is_too(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    kill(out, 2, "after", overwrite=False)
+    (out / FILES[4]).write_bytes(b"precious")
+    for _ in range(2):
+        told(lambda: write(out, resume=True), errno.EEXIST, f"{FILES[4]} exists")
+        assert names(out) == [STAGING, FILES[4]]
+        assert (out / FILES[4]).read_bytes() == b"precious"
+        assert finished(out) == FILES
+    assert len(write(out, resume=True, overwrite=True).kept) == COUNT
+    assert contents(out) == contents(whole)
+
+
 @pytest.mark.parametrize(
     "note",
     [b"", b"{}", b'{"files": ["../a"]}', b'{"files": [""], "before": ["/etc/passwd"]}', b'{"files": 3}', b"[" * 9],

@@ -11,7 +11,6 @@ import dataclasses
 import errno
 import itertools
 import math
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +31,10 @@ from fanin.recipe import Draw, Recipe, Whole, Window
 
 __all__ = ["Job", "Meter", "fill"]
 
-MOST = 2**18  # elements per chunk: one thread fills it in every engine, and it fits a second-level cache
+MOST = 2**19 - 1  # elements per chunk: one thread fills it in every engine
+USUAL = 2**20  # bytes per chunk: they fit a second-level cache
+WIDEST = 2**21  # bytes that a chunk's elements may have in the widest dtype of its file
+LEAST = 2**18  # elements per thread
 MOST_FLUSHERS = 2  # files whose bytes are on the way to the disk, while others are written
 MOST_THREADS = 8  # each holds a buffer; beyond, they wait for the file
 
@@ -62,9 +64,10 @@ class Job:
         self.path, self.place, self.head, self.finish, self.compares = path, place, head, finish, compares
         self.streamed = [tensor for tensor in placed if tensor.stored.windowable]
         self.computed = [tensor for tensor in placed if not tensor.stored.windowable]
-        self.room = most_bytes(placed, MOST)
+        self.most = _most(placed)
+        self.room = most_bytes(placed, self.most)
         self.size = placed[-1].stop if placed else len(head)
-        self.chunks = itertools.chain([Chunk(0, ())], chunks(self.streamed, MOST))  # of no parts: the head
+        self.chunks = itertools.chain([Chunk(0, ())], chunks(self.streamed, self.most))  # of no parts: the head
         self.done = 0
         self.same = True
 
@@ -72,6 +75,14 @@ class Job:
     def elements(self) -> int:
         """How many can be filled by any thread."""
         return sum((tensor.stop - tensor.start) // tensor.stored.dtype.itemsize for tensor in self.streamed)
+
+
+def _most(placed: Sequence[Placed]) -> int:
+    """How many elements a chunk of a file has, about."""
+    size = sum(tensor.stop - tensor.start for tensor in placed)
+    elements = sum((tensor.stop - tensor.start) // tensor.stored.dtype.itemsize for tensor in placed)
+    widest = max((tensor.stored.dtype.itemsize for tensor in placed), default=1)
+    return min(MOST, WIDEST // widest, USUAL * elements // max(1, size) or MOST)
 
 
 class Meter:
@@ -117,7 +128,7 @@ class _Filling:
         _, threads = engines.current(elements if elements >= engines.LOAD_FROM else 0)
         workers = [
             threading.Thread(target=self.work, name=f"fanin-write-{number}")
-            for number in range(1, min(threads, MOST_THREADS, elements // MOST))
+            for number in range(1, min(threads, MOST_THREADS, elements // LEAST))
         ]
         try:
             with _Hand(self.room) as hand:
@@ -128,7 +139,7 @@ class _Filling:
                 for worker in workers:
                     worker.start()
                 for job, tensor in [(each, tensor) for each in self.jobs for tensor in each.computed]:
-                    for chunk in () if self.stopped else chunks([_computed(tensor)], MOST):
+                    for chunk in () if self.stopped else chunks([_computed(tensor)], job.most):
                         self.do(hand, job, chunk)
                 for job, chunk in self.shared():
                     self.do(hand, job, chunk)
@@ -179,7 +190,7 @@ class _Filling:
             if job.compares:
                 job.same &= hand.holds(job.place, chunk.offset, data)
             else:
-                hand.put(job.place, chunk.offset, data, flushes=job.finish is not None)
+                hand.put(job.place, chunk.offset, data)
             with self.lock:
                 job.done += len(data)
                 complete = job.done == job.size
@@ -241,17 +252,12 @@ class _Hand:
         if not self.read(source.path, source.offset + first * source.dtype.itemsize, data):
             raise CheckpointError(f"{source.path} became shorter while it was read; give a checkpoint at rest.")
 
-    def put(self, path: Path, offset: int, data: memoryview, *, flushes: bool) -> None:
-        """Write bytes at an offset, all of them; where they are to be flushed, begin with it."""
+    def put(self, path: Path, offset: int, data: memoryview) -> None:
+        """Write bytes at an offset, all of them."""
         file = self.open("r+", path)
         file.seek(offset)
-        rest = data
-        while rest:
-            rest = rest[file.write(rest) :]
-        if flushes and hasattr(os, "posix_fadvise"):
-            # Linux starts to write out what is said not to be needed, and waits for nothing. It drops only
-            # what is on the disk already, which this is not.
-            os.posix_fadvise(file.fileno(), offset, len(data), os.POSIX_FADV_DONTNEED)
+        while data:
+            data = data[file.write(data) :]
 
     def holds(self, path: Path, offset: int, data: memoryview) -> bool:
         """Whether a file has these bytes at an offset."""

@@ -107,8 +107,6 @@ class Staging:
         try:
             self.forward()
         except OSError:
-            if not publication.overwrite:
-                self._back(publication.files)
             raise
         except BaseException:  # an interrupt; the little that is left is done before it ends the process
             if self.published:
@@ -116,8 +114,20 @@ class Staging:
             raise
 
     def forward(self) -> None:
-        """Do what the note says, or what is left of it."""
+        """Do what the note says, or what is left of it.
+
+        Raises:
+            CheckpointError: see `publish`.
+        """
         note = self._note()
+        try:
+            self._forward(note)
+        except OSError:
+            if not note.overwrite:
+                self._back(note.files)
+            raise
+
+    def _forward(self, note: Publication) -> None:
         if not note.files or (self.path / note.files[-1]).exists():
             for name in note.before:
                 (self.directory / name).unlink(missing_ok=True)
@@ -157,7 +167,8 @@ class Staging:
         for name in names:
             here, there = self.path / name, self.directory / name
             if not here.exists():
-                there.replace(here)
+                with contextlib.suppress(FileNotFoundError):  # a user removed it
+                    there.replace(here)
             elif there.exists() and here.samefile(there):
                 there.unlink()
         (self.path / _NOTE).unlink()
