@@ -1,5 +1,6 @@
 """``fanin init`` of a Llama in shards beside plain writes of as many bytes to as many files, all of them flushed."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -13,61 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import Row
-from fanin import Plan
+from fanin import recipes
 
-LLAMA = """
-[plan]
-layout = "o i"
-
-[quantities]
-n_layer = {layers}
-width = 4096
-inner = 11008
-vocabulary = 32000
-
-[[parameters]]
-name = "{{name}}.weight"
-for = {{ name = ["model.embed_tokens", "lm_head"] }}
-shape = ["vocabulary", "width"]
-dtype = "bfloat16"
-
-[[parameters]]
-name = "model.layers.{{i}}.self_attn.{{name}}_proj.weight"
-for = {{ i = "n_layer", name = ["q", "k", "v", "o"] }}
-shape = ["width", "width"]
-dtype = "bfloat16"
-
-[[parameters]]
-name = "model.layers.{{i}}.mlp.{{name}}_proj.weight"
-for = {{ i = "n_layer", name = ["gate", "up"] }}
-shape = ["inner", "width"]
-dtype = "bfloat16"
-
-[[parameters]]
-name = "model.layers.{{i}}.mlp.down_proj.weight"
-for = {{ i = "n_layer" }}
-shape = ["width", "inner"]
-dtype = "bfloat16"
-
-[[parameters]]
-name = "model.layers.{{i}}.{{name}}_layernorm.weight"
-for = {{ i = "n_layer", name = ["input", "post_attention"] }}
-shape = ["width"]
-dtype = "bfloat16"
-
-[[parameters]]
-name = "model.norm.weight"
-shape = ["width"]
-dtype = "bfloat16"
-
-[[rules]]
-match = ["*norm.weight"]
-initializer = "ones"
-
-[[rules]]
-match = "*"
-initializer = "random_normal(stddev=0.02)"
-"""
 PIECE = 2**20  # bytes that a plain write hands over at a time
 MEMORY = """
 import re, sys
@@ -93,14 +41,13 @@ def whole(rounds: int) -> Iterator[Row]:
 
 def _shards(layers: int, most: str, rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="fanin-", dir=os.environ.get("FANIN_BENCHMARK_DIRECTORY")) as folder:
-        plan = Path(folder) / "llama.toml"
-        plan.write_text(LLAMA.format(layers=layers), "utf-8")
-        elements = sum(int(np.prod(entry.shape)) for entry in Plan.from_file(plan).resolve())
+        elements = sum(math.prod(each.shape) for each in recipes.llama(num_hidden_layers=layers).parameters)
         output, peak = Path(folder) / "out", Path(folder) / "peak"
         sizes: list[int] = []
 
         def command() -> None:
-            line = ["init", plan, "--max-shard-size", most, "--quiet", "-o", output]
+            size = ["--recipe", "llama", "--set", f"num_hidden_layers={layers}", "--dtype", "bfloat16"]
+            line = ["init", *size, "--max-shard-size", most, "--quiet", "-o", output]
             subprocess.run([sys.executable, "-c", MEMORY, *line], check=True)
             sizes[:] = [path.stat().st_size for path in sorted(output.glob("*.safetensors"))]
 
