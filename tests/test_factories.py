@@ -83,6 +83,8 @@ BAD = {
     "zoo_of_factories:needy": "it raises TypeError: needy() missing 1 required positional argument",
     "bad_module:x": "it raises ZeroDivisionError",
     "needs_another:x": "it raises ModuleNotFoundError: No module named 'not_installed'",
+    "script:main": "it raises SystemExit: 0",
+    "zoo_of_factories:leaving": "it raises SystemExit: nothing to do",
 }
 
 
@@ -90,6 +92,7 @@ BAD = {
 def test_a_bad_factory_is_told(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bad_module.py").write_text("1 / 0", "utf-8")
     (tmp_path / "needs_another.py").write_text("import not_installed", "utf-8")
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(0)", "utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(FactoryError) as caught:
@@ -108,6 +111,25 @@ def test_the_command_tells_a_bad_factory(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "There are no arrays in this int" in done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".py" and path.name != "__pycache__"] == []
+
+
+def test_a_module_that_ends_the_process_ends_no_command_as_if_it_were_done(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(0)", "utf-8")
+    (tmp_path / "stopped.py").write_text("raise KeyboardInterrupt", "utf-8")
+    arguments = ["init", "--dummy", "-o", "x.safetensors", "--model"]
+    done = fanin(*arguments, "script:main", before=["env", "-C", str(tmp_path)])
+    assert done.returncode == 2
+    assert "it raises SystemExit: 0" in done.stderr
+    done = fanin(*arguments, "stopped:main", before=["env", "-C", str(tmp_path)])
+    assert (done.returncode, done.stderr) == (130, "fanin: ended by SIGINT; no half-written file is left.\n")
+
+
+def test_a_directory_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FactoryError, match="FileNotFoundError"):
+        built("zoo_of_factories:Small")
 
 
 def test_a_plan_for_the_model_alone_has_rules_for_what_checkpoints_do_not_hold() -> None:

@@ -39,6 +39,10 @@ def flax() -> nnx.Linear:
     return nnx.eval_shape(lambda: nnx.Linear(6, 5, rngs=nnx.Rngs(0)))
 
 
+def leaving() -> None:
+    raise SystemExit("nothing to do")
+
+
 def broken() -> None:
     raise KeyError("width")
 

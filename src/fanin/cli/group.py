@@ -24,13 +24,14 @@ class _Commands(click.Group):
         except FaninError as error:
             click.echo(f"fanin: error: {' '.join([str(error), *_notes(error)])}", err=True)
             ctx.exit(exit_code(error))
-        except Signal as stop:
-            name = signal.Signals(stop.number).name
+        except (Signal, KeyboardInterrupt) as stop:  # the second where a model's code has a handler of its own
+            number = stop.number if isinstance(stop, Signal) else signal.SIGINT
+            name = signal.Signals(number).name
             with contextlib.suppress(OSError):  # a terminal that hung up
                 click.echo(
                     " ".join([f"fanin: ended by {name}; no half-written file is left.", *_notes(stop)]), err=True
                 )
-            ctx.exit(128 + stop.number)
+            ctx.exit(128 + number)
 
 
 def _notes(error: BaseException) -> list[str]:

@@ -37,7 +37,7 @@ def built(text: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             raise FactoryError(f"{text!r}: {name} has no {path!r}; {FORM}.") from None
-        except Exception as error:  # of code that is not ours, as below
+        except (Exception, SystemExit) as error:  # of code that is not ours, as below
             raise _failed(text, error) from error
     if not (inspect.isclass(found) or inspect.isroutine(found) or isinstance(found, functools.partial)):
         return found
@@ -45,24 +45,24 @@ def built(text: str) -> Any:
     try:
         with torch.device("meta") if torch is not None else contextlib.nullcontext():
             return found()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(text, error) from error
 
 
 def _imported(text: str, name: str) -> Any:
     """Import a module, as ``python -m`` finds it."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise FactoryError(f"{text!r}: there is no module {error.name!r} here; {FORM}.") from None
         raise _failed(text, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends the process would end the command, as if it were done
         raise _failed(text, error) from error
 
 
-def _failed(text: str, error: Exception) -> FactoryError:
+def _failed(text: str, error: BaseException) -> FactoryError:
     return FactoryError(f"{text!r} cannot be used, it raises {type(error).__name__}: {error}")
