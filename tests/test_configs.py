@@ -24,6 +24,7 @@ first = "depths.0"
 gated = { key = "mlp", values = { relu = 0, gated-gelu = 1 } }
 norm = { key = "norm", values = ["rms", "layer"] }
 pre_norm = { key = "pre_norm", values = ["true"] }
+period = { key = "kinds", every = "a", values = ["a", "b"] }
 
 [quantities]
 n_layer = 2
@@ -145,6 +146,13 @@ REFUSED: dict[str, tuple[Any, list[str]]] = {
     "a list": (CONFIG | {"n_layer": [3]}, ["n_layer = [3]"]),
     "a fraction": (CONFIG | {"n_layer": 2.5}, ["'n_layer' is 2.5, which is no integer"]),
     "several": (CONFIG | {"norm": "batch", "mlp": "glu"}, ["2 problems", "norm = 'batch'", "mlp = 'glu'"]),
+    "kind that is no text": (CONFIG | {"model_type": [["small"]]}, ["of model_type [['small']]"]),
+    "kind that is a number": (CONFIG | {"model_type": 5}, ["of model_type 5, and file.toml is for small"]),
+    "class that is a number": (CONFIG | {"architectures": 5}, ["of architectures 5, and"]),
+    "no table": (CONFIG | {"text": 5}, ["text = 5, and file.toml needs text.hidden_size, which would be in it"]),
+    "no list": (CONFIG | {"depths": "56"}, ["2 problems", "depths = '56', and file.toml needs depths.#"]),
+    "no list of texts": (CONFIG | {"kinds": [["b"], "a"]}, ["kinds = [['b'], 'a'], and file.toml can follow a list"]),
+    "beyond any machine": (CONFIG | {"n_layer": 10**30}, ["'h.{i}.w': for asks for more than 1048576 parameters"]),
     "no mapping": (7, ["config=7 is no configuration"]),
     "empty": ({}, ["is no configuration"]),
 }

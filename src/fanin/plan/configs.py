@@ -15,7 +15,7 @@ from fanin.expressions import Number
 from fanin.plan.about import About
 from fanin.plan.problems import Problems, joined
 
-__all__ = ["Config", "Keys", "given", "opened"]
+__all__ = ["Config", "Keys", "content", "given", "opened", "parsed"]
 
 Config = Any  # a mapping, an object with `to_dict`, such as one of transformers, or the path of a JSON file
 Keys = Mapping[str, str | Mapping[str, Any]]
@@ -30,7 +30,7 @@ def opened(config: Config) -> Mapping[str, Any]:
         PlanError: it is none, or its file cannot be read.
     """
     if isinstance(config, str | os.PathLike):
-        return _read(Path(config))
+        return parsed(content(config), config)
     entries = config if isinstance(config, Mapping) else getattr(config, "to_dict", dict)()
     if not isinstance(entries, Mapping) or not entries:
         raise PlanError(
@@ -39,14 +39,34 @@ def opened(config: Config) -> Mapping[str, Any]:
     return entries
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def content(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a configuration's file.
+
+    Raises:
+        PlanError: it cannot be read.
+    """
     try:
-        entries = json.loads(path.read_bytes())
-    except OSError as error:
-        raise PlanError(f"the configuration {os.fspath(path)!r} cannot be read: {error.strerror}.") from error
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # a ValueError is of a name that no file can have
+        why = getattr(error, "strerror", error)
+        raise PlanError(f"the configuration {os.fspath(path)!r} cannot be read: {why}.") from error
+
+
+def parsed(data: bytes, path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """The entries of a configuration's file.
+
+    Args:
+        data: what is in it.
+        path: of it, for messages.
+
+    Raises:
+        PlanError: it is no JSON, or no table.
+    """
+    try:
+        entries = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise PlanError(f"the configuration {os.fspath(path)!r} is no JSON that can be read: {error}.") from None
-    if not isinstance(entries, Mapping):
+    if not isinstance(entries, Mapping) or not entries:
         raise PlanError(f"the configuration {os.fspath(path)!r} is no table of names and values, as config.json is.")
     return entries
 
@@ -88,7 +108,11 @@ def given(
     for name in dict.fromkeys([*quantities, *keys]):
         key = keys.get(name, name)
         path = _path(key)
-        value = _entry(entries, path)
+        try:
+            value = _entry(entries, path)
+        except LookupError as error:
+            problems.add(f"the configuration has {error.args[0]}, and {source} needs {path}, which would be in it.")
+            continue
         told: Mapping[str, Any] = {"key": key} if isinstance(key, str) else key
         shown = _shown(value)
         if shown in told.get("means", ()):
@@ -136,7 +160,7 @@ def _shown(value: object) -> str:
 
 def _period(items: object, item: str, known: Sequence[str]) -> int | None:
     """The n of a list in which every n-th is an item, and no other; None where there is no such number."""
-    if not isinstance(items, list | tuple) or not set(items) <= set(known):
+    if not isinstance(items, list | tuple) or not all(each in known for each in items):
         return None
     found = [each == item for each in items]
     period = found.index(True) + 1 if any(found) else len(found) + 1
@@ -149,7 +173,7 @@ def _check_kind(entries: Mapping[str, Any], about: About, source: str) -> None:
         told = entries.get(key)
         if not known or (key == "architectures" and not told):  # a configuration need not say for which class it is
             continue
-        if not set([told] if isinstance(told, str) else told or []) & set(known):
+        if not any(each in known for each in (told if isinstance(told, list | tuple) else [told])):
             raise PlanError(
                 f"the configuration is of {key} {told!r}, and {source} is for {joined(known, 20)}. Give another "
                 f"configuration, or another plan: fanin list tells the recipes there are."
@@ -157,13 +181,21 @@ def _check_kind(entries: Mapping[str, Any], about: About, source: str) -> None:
 
 
 def _entry(entries: Any, path: str) -> Any:
-    for part in path.split("."):
+    """What is at a path.
+
+    Raises:
+        LookupError: something on the way can hold nothing, a number say.
+    """
+    parts = path.split(".")
+    for number, part in enumerate(parts):
         if isinstance(entries, Mapping) and part in entries:
             entries = entries[part]
-        elif isinstance(entries, Sequence) and not isinstance(entries, str) and part.isdigit():
+        elif isinstance(entries, Sequence) and not isinstance(entries, str) and part.isdecimal():
             entries = entries[int(part)] if int(part) < len(entries) else _MISSING
         elif isinstance(entries, Mapping | Sequence) and not isinstance(entries, str) and part == "#":
             entries = len(entries)
-        else:
+        elif entries is None or isinstance(entries, Mapping):
             return _MISSING
+        else:
+            raise LookupError(f"{'.'.join(parts[:number])} = {entries!r}")
     return entries

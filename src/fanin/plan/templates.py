@@ -99,6 +99,6 @@ def _values(name: str, given: Any, quantities: Mapping[str, Number]) -> Sequence
             raise PlanError(f"for: {name} is {given!r}; a list has texts and integers from 0.")
         return given
     try:
-        return range(whole_number(given, quantities))
+        return range(min(whole_number(given, quantities), MOST + 1))  # of which no more than MOST are taken
     except ExpressionError as error:
         raise PlanError(f"for: {name} must be a count, an expression or a list of values: {error}") from None
