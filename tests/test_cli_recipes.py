@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import SMALL, invoked
+from commands import SMALL, fanin, invoked
 from harness import assert_same_bits
 from stored import held, written
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -62,6 +62,21 @@ def test_a_directory_gets_the_configuration_and_is_loaded(here: Path) -> None:
     assert (here / "model" / "config.json").read_text("utf-8") == "{}"  # of the user, who may have changed it
     ended(*arguments[:-2], "-o", "one.safetensors")
     assert not list(here.glob("one*/config.json"))
+
+
+def test_a_configuration_may_come_through_a_pipe(here: Path) -> None:
+    arguments = ["init", "--recipe", "llama", "--config", "/dev/stdin", "-o", "model/"]
+    done = fanin(*arguments, before=["sh", "-c", 'cat config.json | "$@"', "sh"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (here / "model" / "config.json").read_bytes() == (here / "config.json").read_bytes()
+
+
+def test_a_link_to_nothing_in_the_place_of_the_configuration_is_left(here: Path) -> None:
+    (here / "model").mkdir()
+    (here / "model" / "config.json").symlink_to("elsewhere")
+    ended("init", "--recipe", "llama", "--config", "config.json", "-o", "model/")
+    assert (here / "model" / "config.json").is_symlink()
+    assert not (here / "model" / "elsewhere").exists()
 
 
 def test_quantities_can_be_set(here: Path) -> None:

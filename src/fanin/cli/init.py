@@ -101,8 +101,8 @@ def init(
         if only:  # neither seed nor plan are those of all of it
             base, metadata = like, {"format": "pt", "fanin.version": __version__, "fanin.stream": STREAM}
         size, files = target.write(entries, metadata, force, base=base, only=only or None, progress=progress)
-    if source.config is not None:
-        target.keep(source.config)
+    if source.content is not None:
+        target.keep(source.content)
     if not quiet:
         seconds = time.perf_counter() - started
         numbers = sum(math.prod(array.shape) for array in entries.arrays)

@@ -97,13 +97,12 @@ class Target:
             self.path, entries, max_shard_size=most, overwrite=overwrite, resume=self.resume, **options
         )
 
-    def keep(self, config: Path) -> None:
-        """Copy a configuration beside the shards, where a model is loaded from both, unless there is one."""
+    def keep(self, content: bytes) -> None:
+        """Put a configuration beside the shards, where a model is loaded from both, unless there is one."""
         there = self.path / "config.json"
-        if self.sharded and not there.exists():
+        if self.sharded and not os.path.lexists(there):
             from fanin.checkpoint.output import new_file
 
-            content = config.read_bytes()
             with new_file(there, len(content), overwrite=False) as temporary:
                 temporary.write_bytes(content)
 

@@ -1,7 +1,7 @@
 """The plan of a command: a file or a recipe, with quantities of its own or of a configuration, and its tensors."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,17 @@ class Source:
         """Whether a recipe was named."""
         return self.recipe is not None
 
+    @functools.cached_property
+    def content(self) -> bytes | None:
+        """What is in the configuration's file, read once, for it may be a pipe; None where there is no such file.
+
+        Raises:
+            PlanError: it cannot be read.
+        """
+        from fanin.plan import configs
+
+        return None if self.config is None else configs.content(self.config)
+
     def unused(self) -> None:
         """Refuse quantities where there is no plan that they could be of."""
         if self.config is not None or self.quantities:
@@ -57,10 +68,15 @@ class Source:
         if self.path is not None and self.recipe is not None:
             raise click.UsageError(f"give a plan, {self.path}, or a recipe, {self.recipe!r}, not both.")
         if self.recipe is not None:
-            return recipes.load(self.recipe, self.config, **self.quantities)
+            return recipes.load(self.recipe, self._entries(), **self.quantities)
         if self.path is None:
             raise click.UsageError("there is no plan; give the name of a TOML file, or of a recipe by --recipe.")
-        return Plan.from_file(self.path, config=self.config, quantities=self.quantities)
+        return Plan.from_file(self.path, config=self._entries(), quantities=self.quantities)
+
+    def _entries(self) -> Mapping[str, Any] | None:
+        from fanin.plan import configs
+
+        return None if self.config is None or self.content is None else configs.parsed(self.content, self.config)
 
 
 def _pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
