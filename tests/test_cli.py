@@ -271,6 +271,11 @@ LIKES: dict[str, tuple[bytes | None, ExitCode, list[str]]] = {
     "pickle.bin": (b"\x80\x02}q\x00.", ExitCode.CHECKPOINT, ["pickle.bin: not a safetensors file"]),
     "dtype.safetensors": (raw(tensor("fc.bias", "C64", 16), bytes(16)), ExitCode.CHECKPOINT, ["'fc.bias'", "'C64'"]),
     "unknown.safetensors": (raw(tensor("fc.bias", "F7"), bytes(8)), ExitCode.CHECKPOINT, ["not a safetensors", "F7"]),
+    "axes.safetensors": (
+        raw({"fc.bias": {"dtype": "U8", "shape": [1] * 65, "data_offsets": [0, 1]}}, bytes(1)),
+        ExitCode.CHECKPOINT,
+        ["axes.safetensors: a shape of 65 axes is beyond the 64"],
+    ),
     "empty.safetensors": (raw({}), ExitCode.USAGE, ["empty.safetensors holds no tensors, so there is nothing"]),
     "text.index.json": (b"weights", ExitCode.CHECKPOINT, ["text.index.json: not JSON", "line 1 column 1"]),
     "config.json": (b'{"n_layer": 12}', ExitCode.CHECKPOINT, ["config.json: no index of a checkpoint", "weight_map"]),

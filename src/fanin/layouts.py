@@ -31,6 +31,7 @@ Shape = tuple[int, ...]
 
 MAX_ROWS = 2**32  # the row is one counter word
 MAX_COLUMNS = 2**34  # a counter word addresses four columns
+MAX_AXES = 64  # of NumPy's arrays
 
 _TOKEN = re.compile(r"(?P<many>\*?)(?P<flip>~?)(?P<role>[bkio])(?P<order>\d*)(?:/(?P<groups>\d+))?")
 _ROLES = {"b": "batch", "k": "window", "i": "input", "o": "output"}
@@ -40,7 +41,7 @@ def check_shape(shape: Any) -> Shape:
     """Turn dimensions, or one dimension, into a tuple of ints.
 
     Raises:
-        ShapeError: a dimension is negative, fractional or no integer, or the tensor has 2**63 elements.
+        ShapeError: a dimension is negative, fractional or no integer, or the tensor has 2**63 elements or 65 axes.
     """
     try:
         dimensions = (shape,) if isinstance(shape, str | bytes | bytearray | Mapping | Set) else tuple(shape)
@@ -57,6 +58,8 @@ def check_shape(shape: Any) -> Shape:
         if isinstance(dimension, bool) or length < 0:
             raise ShapeError(f"shape {shape!r}: dimension {dimension!r} is not a non-negative integer.")
         result.append(length)
+    if len(result) > MAX_AXES:
+        raise ShapeError(f"a shape of {len(result)} axes is beyond the {MAX_AXES} that an array of NumPy can have.")
     if max(result, default=0) >= 2**63 or math.prod(result) >= 2**63:
         raise ShapeError(f"shape {shape!r} has 2**63 elements or more, which no array can hold.")
     return tuple(result)
