@@ -348,6 +348,8 @@ def test_a_name_is_there_once() -> None:
     told(lambda: Plan([Rule("*", "zeros")], parameters=weights("a", "a")), "'a' is there twice")
     # One stream, by its NFC form.
     told(lambda: Plan([Rule("*", "zeros")]).resolve(weights("\u00e9", "e\u0301")), "is there twice")
+    model = {name: np.zeros(3, np.float32) for name in ("\u00e9", "e\u0301")}
+    told(lambda: Plan([Rule("*", "zeros")]).apply(model), "is there twice")
 
 
 def test_parameters_are_needed() -> None:

@@ -237,7 +237,7 @@ class Plan:
             others = [array for array in arranged if array.name not in means]
             spared = {parameter.name for array in others for parameter in array.parameters}
             spared -= {parameter.name for array in arranged if array.name in means for parameter in array.parameters}
-        claims = claimed(self.rules, self._expected, [held[name] for name in order], spared)
+        claims = claimed(self.rules, self._expected, _parameters(held[name] for name in order), spared)
         if spared:
             names = {claim.parameter.name for claim in claims}
             arranged = tuple(array for array in arranged if all(each.name in names for each in array.parameters))
