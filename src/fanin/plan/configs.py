@@ -6,7 +6,7 @@ says in ``[about]`` which kinds of models it is for, and in ``[config]`` what it
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,8 @@ def _check_kind(entries: Mapping[str, Any], about: About, source: str) -> None:
         told = entries.get(key)
         if not known or (key == "architectures" and not told):  # a configuration need not say for which class it is
             continue
-        if not any(each in known for each in (told if isinstance(told, list | tuple) else [told])):
+        kinds = told if isinstance(told, Iterable) and not isinstance(told, str) else [told]
+        if not any(kind in known for kind in kinds):
             raise PlanError(
                 f"the configuration is of {key} {told!r}, and {source} is for {joined(known, 20)}. Give another "
                 f"configuration, or another plan: fanin list tells the recipes there are."
