@@ -172,7 +172,7 @@ def test_comparisons_need_two_sides(here: Path) -> None:
     (here / "plan.toml").write_text(SMALL, "utf-8")
     assert "give what to compare with" in ended("diff", "plan.toml", code=ExitCode.USAGE)
     said = ended("diff", "plan.toml", "plan.toml", "--recipe", "llama", code=ExitCode.USAGE)
-    assert "give what to compare with" in said
+    assert "there are three sides, plan.toml, plan.toml and --recipe llama; drop one" in said
     said = ended("diff", "a.safetensors", "b.safetensors", "--set", "n=3", code=ExitCode.USAGE)
     assert "for a plan or a recipe" in said
     said = ended("fingerprint", "a.safetensors", "--set", "n=3", code=ExitCode.USAGE)

@@ -237,6 +237,26 @@ def test_orthogonal_matrices_of_others_are_as_in_the_plan() -> None:
     assert "std 0.21" in told(fanin.diff(layer, plan))["weight"][1]
 
 
+def test_what_is_computed_without_chance_has_to_be_the_same() -> None:
+    """The sinusoids of another formula have the same mean and deviation, and are others."""
+    plan = Plan([Rule("w", "sinusoids")], parameters=[Parameter("w", (200, 64))])
+    (entry,) = plan.resolve()
+    values = np.empty((200, 64), np.float32)
+    engines.fill(entry.recipe, Window.whole((200, 64)), values)
+    assert fanin.diff({"w": values}, plan).same
+    turned = np.ascontiguousarray(values[:, ::-1])
+    status, text = told(fanin.diff({"w": turned}, plan))["w"]
+    assert status == "differs"
+    assert re.fullmatch(r"1\d,\d+ of 12,800 elements differ, by 2 at most", text)
+    assert fanin.diff({"w": values + np.float32(1e-4)}, plan)  # as single precision has it
+    assert not fanin.diff({"w": values + np.float32(2e-3)}, plan)
+    scaled = Plan([Rule("w", "scaled(sinusoids(), 2)")], parameters=plan.parameters)
+    assert "elements differ, by 4 at most" in told(fanin.diff({"w": 2 * turned}, scaled))["w"][1]
+    drawn = Plan([Rule("w", "transformed(log_uniform(1, 2), 'log')")], parameters=plan.parameters)
+    filled = drawn.apply({"w": np.empty((200, 64), np.float32)}, seed=1)
+    assert fanin.diff(filled, drawn, seed=2)  # as chance has it
+
+
 def test_what_differs_in_the_last_place_is_as_in_the_plan_only_where_it_is_computed_whole() -> None:
     plan = Plan([Rule("whole", "transformed(arange(1), 'log')"), Rule("drawn", "random_normal")])
     parameters = [Parameter("whole", (128, 16)), Parameter("drawn", (128, 16))]
@@ -248,7 +268,7 @@ def test_what_differs_in_the_last_place_is_as_in_the_plan_only_where_it_is_compu
         ("whole", "as in the plan", "128 of 2,048 differ in the last place"),
         ("drawn", "differs", "128 of 2,048 elements differ, the others are the plan's"),
     ]
-    arrays["whole"][5, 3] = np.nextafter(arrays["whole"][5, 3], np.float32(9))
+    arrays["whole"][5, 3] += np.float32(0.01)
     assert told(fanin.diff(arrays, plan))["whole"][0] == "differs"
 
 

@@ -62,7 +62,14 @@ def test_a_forecast_fails_as_writing_would(here: Path) -> None:
     checkpoint.write(here / "out.safetensors", entries)
     checkpoint.write_sharded(here / "out", entries)
     huge = Plan([Rule("w", "ones")], parameters=[Parameter("w", (1_000_000_000, 100_000))])
+    (here / "begun" / ".fanin-partial").mkdir(parents=True)
+    (here / "begun" / ".fanin-partial" / "model.safetensors").touch()
+    (here / "foreign").mkdir()
+    (here / "foreign" / ".fanin-partial").touch()
     cases = [
+        ({"path": here / "begun", "max_shard_size": "1GB"}, errno.EEXIST),
+        ({"path": here / "foreign", "max_shard_size": "1GB"}, errno.EEXIST),
+        ({"path": here / "out.safetensors", "max_shard_size": "1GB"}, errno.ENOTDIR),
         ({"path": here / "out.safetensors"}, errno.EEXIST),
         ({"path": here / "out", "max_shard_size": "1GB"}, errno.EEXIST),
         ({"path": here / "none" / "out.safetensors"}, errno.ENOENT),

@@ -143,6 +143,7 @@ MEANS = (
 EVERY = (
     HEAD + '[quantities]\nm = 4\nn = 5\n[config]\nn = { key = "kinds", every = "full", values = ["full", "part"] }\n'
 )
+SEVERAL = HEAD + '[quantities]\nm = 4\nn = 5\n[config]\nn = { key = ["labels", "names.#"] }\n'
 UNUSED = HEAD + '[quantities]\nm = 4\nn = 5\n[config]\nheads = { key = "h.0", unused = true }\n'
 
 
@@ -159,6 +160,10 @@ UNUSED = HEAD + '[quantities]\nm = 4\nn = 5\n[config]\nheads = { key = "h.0", un
         (EVERY, {"kinds": ["part", "part"]}, 3),
         (EVERY, {"kinds": ()}, 1),
         (UNUSED, {"h": [3], "m": 2}, 5),
+        (SEVERAL, {"labels": 7}, 7),
+        (SEVERAL, {"names": {"0": "cat", "1": "dog"}}, 2),
+        (SEVERAL, {"names": {"0": "cat"}, "labels": np.int64(3)}, 3),
+        (SEVERAL, {"m": 1}, 5),
     ],
 )
 def test_entries_mean_what_the_plan_says_of_them(text: str, config: Any, n: int) -> None:
@@ -174,6 +179,10 @@ def test_entries_mean_what_the_plan_says_of_them(text: str, config: Any, n: int)
         (EVERY, {"kinds": ["part", "full", "full"]}, "kinds = ['part', 'full', 'full']"),
         (EVERY, {"kinds": ["part", "fool"]}, "a list of full, part"),
         (EVERY, {"kinds": 3}, "kinds = 3"),
+        (SEVERAL, {"labels": "many", "names": {}}, "labels = 'many', and the plan needs a number"),
+        (SEVERAL, {"label": 3}, "'label', which the plan does not know; it knows labels, m, names"),
+        (SEVERAL.replace('"names.#"', "3"), None, "key must be the path of an entry, or a list of paths"),
+        (SEVERAL.replace('["labels", "names.#"]', "[]"), None, "key must be the path of an entry, or a list"),
         (UNUSED, {"heads": [3]}, "'heads', which the plan does not know"),
         (UNUSED.replace(", unused = true", ""), None, "[config]: heads needs values"),
         (EVERY.replace(', values = ["full", "part"]', ""), None, "[config]: n needs values"),

@@ -369,7 +369,7 @@ def test_the_end_of_one_and_the_beginning_of_another_do_not_meet(tmp_path: Path)
     wrote, failures = [0] * 4, list[BaseException]()
 
     def work(number: int) -> None:
-        for _ in range(60):
+        while sum(wrote) < 60 and not failures:
             try:
                 checkpoint.write_sharded(out, plan, max_shard_size=64, overwrite=True)
                 wrote[number] += 1
@@ -383,7 +383,6 @@ def test_the_end_of_one_and_the_beginning_of_another_do_not_meet(tmp_path: Path)
     for thread in threads:
         thread.join()
     assert not failures
-    assert sum(wrote) >= 60
     assert contents(out) == contents(tmp_path / "expected")
 
 

@@ -111,8 +111,9 @@ class _Reader:
             where = self.indent + len(self.line.strip().encode()[:offset].decode()) + 1
         names = ", ".join(sorted(self.names))
         shown = self.text if len(self.text) <= 200 else f"{self.text[:200]}..."
+        stop = "" if problem.endswith("?") else "."
         return ExpressionError(
-            f"{shown!r}, column {where}: {problem}. Write numbers, + - * / // % **, == != < <= > >=, and or not, "
+            f"{shown!r}, column {where}: {problem}{stop} Write numbers, + - * / // % **, == != < <= > >=, and or not, "
             f"{', '.join(FUNCTIONS)}, and the names {names}."
         )
 

@@ -20,22 +20,22 @@ def stored(resolved: Resolved, base: Stored | None = None, only: Only = None) ->
     if base is None and only is not None:
         raise ArgumentError("only= leaves tensors as they are in base=, a checkpoint; give one.")
     means = {array.name for array in chosen(resolved.arrays, only)}
-    arrays = {array.name: array for array in resolved.arrays}
-    sources = {} if base is None else base.sources
+    sources = {} if base is None else dict(base.sources)
     outputs = []
-    for name in dict.fromkeys([*sources, *arrays]):
-        array, source = arrays.get(name), sources.get(name)
-        if array is not None and name in means:
+    for array in resolved.arrays:
+        source = sources.pop(array.name, None)
+        if array.name in means:
             dtype = resolved.held(array)[0][1].dtype
-            outputs.append(Output(name, array.shape, dtype, (*resolved.pieces(array), *zeros_of(array))))
+            pieces = (*resolved.pieces(array), *zeros_of(array))
+            outputs.append(Output(array.name, array.shape, dtype, pieces))
             continue
-        if source is None or (array is not None and source.shape != array.shape):
+        if source is None or source.shape != array.shape:
             assert base is not None
-            assert array is not None
             found = "is not there" if source is None else f"has the shape {source.shape!r}"
             raise CheckpointError(
-                f"{name!r}, shape {array.shape!r}, is to be copied from {base.path}, where it {found}; draw it, too, "
-                f"or give the plan the parameters of that checkpoint."
+                f"{array.name!r}, shape {array.shape!r}, is to be copied from {base.path}, where it {found}; draw it, "
+                f"too, or give the plan the parameters of that checkpoint."
             )
-        outputs.append(Output(name, source.shape, source.dtype, source=source))
-    return outputs
+        outputs.append(Output(array.name, array.shape, source.dtype, source=source))
+    others = [Output(name, source.shape, source.dtype, source=source) for name, source in sources.items()]
+    return [*outputs, *others]

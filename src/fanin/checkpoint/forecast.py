@@ -14,8 +14,9 @@ from fanin.checkpoint.contents import stored
 from fanin.checkpoint.filling import Job, Meter, fill
 from fanin.checkpoint.header import Output, header
 from fanin.checkpoint.output import check_new, check_room, told
-from fanin.checkpoint.sharding import refuse
+from fanin.checkpoint.sharding import refuse, refuse_unfinished
 from fanin.checkpoint.shards import Shard, arranged, bytes_of
+from fanin.checkpoint.staging import check_destination
 from fanin.checkpoint.stored import opened
 from fanin.checkpoint.writing import checked
 from fanin.plan import Entry
@@ -129,8 +130,11 @@ def forecast(
         check_new(path, size, overwrite=overwrite)
         directory = path.parent
     else:
+        with told(path, size):
+            check_destination(path)
         if not (overwrite or resume):
             refuse(path)
+            refuse_unfinished(path)
         directory = path if path.is_dir() else path.parent
         with told(path, size):
             check_room(path, directory, size)

@@ -21,7 +21,7 @@ from fanin.plan import Entry
 from fanin.plan.application import Only
 from fanin.progress import Progress
 
-__all__ = ["Written", "refuse", "write_sharded"]
+__all__ = ["Written", "refuse", "refuse_unfinished", "write_sharded"]
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,7 @@ class _Writing:
         if self.overwrite or self.resume:
             return
         refuse(self.directory)
-        if self.staging.published or self.staging.finished:
-            raise failure(
-                f"{self.directory} holds a checkpoint that was not finished, and is left as it is; go on with it by "
-                f"--resume (resume=True), or start anew by --force (overwrite=True).",
-                errno.EEXIST,
-            )
+        refuse_unfinished(self.directory)
 
     def is_index(self, name: str) -> bool:
         """Whether a file in the directory is the index of these shards."""
@@ -215,6 +210,22 @@ def refuse(directory: Path) -> None:
         present = _present(directory)
     if present:
         raise exists(directory / present[0])
+
+
+def refuse_unfinished(directory: Path) -> None:
+    """Refuse a directory where another process left a checkpoint that it had not finished.
+
+    Raises:
+        CheckpointError: there is one.
+    """
+    with told(directory, 0):
+        unfinished = Staging(directory, keeps=True).is_unfinished
+    if unfinished:
+        raise failure(
+            f"{directory} holds a checkpoint that was not finished, and is left as it is; go on with it by --resume "
+            f"(resume=True), or start anew by --force (overwrite=True).",
+            errno.EEXIST,
+        )
 
 
 def _differs(path: Path) -> CheckpointError:

@@ -10,19 +10,19 @@ import contextlib
 import errno
 import json
 import os
-import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fanin.checkpoint.lock import Busy, Lock
 from fanin.checkpoint.output import UNABLE, failure, publish, told
+from fanin.checkpoint.shards import INDEX, SINGLE, is_shard
 
-__all__ = ["STAGING", "Publication", "Staging", "held", "settle"]
+__all__ = ["STAGING", "Publication", "Staging", "check_destination", "held", "settle"]
 
 STAGING = ".fanin-partial"
 _LOCK, _NOTE, _PARTIAL = "lock", "publication.json", ".partial"
-_PLAIN = re.compile(r"[\w-][\w.-]*")  # names that a note may have
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ class Staging:
     def published(self) -> bool:
         """Whether a publication has begun."""
         return (self.path / _NOTE).exists()
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether another process left what it had finished."""
+        return self.path.is_dir() and (self.published or bool(self.finished))
 
     def partial(self, name: str) -> Path:
         """Where a file is until it is finished."""
@@ -145,9 +150,10 @@ class Staging:
         try:
             fields = json.loads(path.read_bytes())
             note = Publication(**fields)
-            if all(_PLAIN.fullmatch(name) for name in (*note.files, *note.before, *note.after)):
+            lists = (note.files, note.before, note.after)
+            if all(isinstance(names, list) and all(map(_is_ours, names)) for names in lists):
                 return note
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             pass
         raise failure(f"{path} is no note of fanin's; remove {self.path}, and write again.", errno.EINVAL)
 
@@ -251,13 +257,9 @@ def _locked(directory: Path) -> tuple[bool, Lock]:
     with told(directory, 0):
         while True:
             made |= _made(directory)
-            try:
+            with contextlib.suppress(FileExistsError):
                 place.mkdir()
-            except FileExistsError:
-                if place.is_symlink() or not place.is_dir():
-                    raise failure(
-                        f"{place} is no directory of fanin's, and is left as it is; remove it.", errno.EEXIST
-                    ) from None
+            check_destination(directory)
             try:
                 lock = Lock(place / _LOCK)
             except FileNotFoundError:  # another process has just finished, and removed it
@@ -273,15 +275,35 @@ def _locked(directory: Path) -> tuple[bool, Lock]:
             lock.release()
 
 
+def _is_ours(name: str) -> bool:
+    """Whether a file of that name is of a checkpoint in shards, which alone a note may speak of."""
+    return name in (SINGLE, INDEX) or is_shard(name)
+
+
 def _made(directory: Path) -> bool:
+    check_destination(directory)
     if directory.is_dir():
         return False
+    directory.mkdir(exist_ok=True)
+    return True
+
+
+def check_destination(directory: Path) -> None:
+    """Refuse what can hold no staging directory.
+
+    Raises:
+        CheckpointError: it is no directory, nor can one be made; or what is called so there is none of fanin's.
+    """
+    place = directory / STAGING
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # once, for it comes and goes
+        if not stat.S_ISDIR(place.lstat().st_mode):
+            raise failure(f"{place} is no directory of fanin's, and is left as it is; remove it.", errno.EEXIST)
+    if directory.is_dir():
+        return
     if os.path.lexists(directory):
         raise failure(f"{directory} is no directory; give another name for one of shards.", errno.ENOTDIR)
     if not directory.parent.is_dir():
         raise failure(f"{directory} cannot be made: {directory.parent} is no directory; make it first.", errno.ENOENT)
-    directory.mkdir(exist_ok=True)
-    return True
 
 
 def _flush(directory: Path) -> None:

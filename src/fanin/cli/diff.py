@@ -45,8 +45,10 @@ def diff(
     """
     from fanin import proof
 
-    if (second is None) != source.is_recipe:
+    if second is None and not source.is_recipe:
         raise click.UsageError("give what to compare with: a second checkpoint or plan, or a recipe by --recipe.")
+    if second is not None and source.is_recipe:
+        raise click.UsageError(f"there are three sides, {first}, {second} and --recipe {source.recipe}; drop one.")
 
     def side(path: Path) -> Any:
         return replace(source, path=path, recipe=None).plan() if path.suffix == ".toml" else path

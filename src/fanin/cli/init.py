@@ -76,6 +76,7 @@ def init(
     needed. One version of fanin, plan, seed, dtype and list of tensors make the same files, anywhere; only
     in tensors that are computed whole (orthogonal, stft) may a few last bits differ.
     """
+    from fanin import checkpoint
     from fanin.plan import digest
 
     started = time.perf_counter()
@@ -101,12 +102,14 @@ def init(
         if only:  # neither seed nor plan are those of all of it
             base, metadata = like, {"format": "pt", "fanin.version": __version__, "fanin.stream": STREAM}
         size, files = target.write(entries, metadata, force, base=base, only=only or None, progress=progress)
-    if source.content is not None:
-        target.keep(source.content)
+    note = "" if source.content is None else target.keep(source.content, bool(source.quantities))
     if not quiet:
         seconds = time.perf_counter() - started
-        numbers = sum(math.prod(array.shape) for array in entries.arrays)
+        held = checkpoint.shapes(target.path)
+        numbers = sum(math.prod(each.shape) for each in held)
+        if note:
+            click.echo(f"note: {note}.", err=True)
         click.echo(
-            f"{target.path}: {len(entries.arrays):,} tensors, {numbers:,} parameters, {size:,} bytes{files} "
+            f"{target.path}: {len(held):,} tensors, {numbers:,} parameters, {size:,} bytes{files} "
             f"in {seconds:.2f} s ({size / seconds / 1e6:,.0f} MB/s); seed {seed}, plan {entries.digest[:16]}"
         )

@@ -97,14 +97,26 @@ class Target:
             self.path, entries, max_shard_size=most, overwrite=overwrite, resume=self.resume, **options
         )
 
-    def keep(self, content: bytes) -> None:
-        """Put a configuration beside the shards, where a model is loaded from both, unless there is one."""
-        there = self.path / "config.json"
-        if self.sharded and not os.path.lexists(there):
-            from fanin.checkpoint.output import new_file
+    def keep(self, content: bytes, changed: bool) -> str:
+        """Put a configuration beside the shards, where a model is loaded from both; say why not.
 
-            with new_file(there, len(content), overwrite=False) as temporary:
-                temporary.write_bytes(content)
+        Args:
+            content: of its file.
+            changed: whether the weights have other quantities.
+        """
+        there = self.path / "config.json"
+        if not self.sharded:
+            return ""
+        if os.path.lexists(there):
+            same = there.is_file() and there.read_bytes() == content
+            return "" if same else f"{there} is another configuration than was given, and is left as it is"
+        if changed:
+            return f"there is no {there}: --set makes other weights than those of the configuration that was given"
+        from fanin.checkpoint.output import new_file
+
+        with new_file(there, len(content), overwrite=False) as temporary:
+            temporary.write_bytes(content)
+        return ""
 
     def write(
         self, entries: "Resolved", metadata: Mapping[str, str], overwrite: bool, **options: Any

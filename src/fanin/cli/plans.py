@@ -1,6 +1,8 @@
 """The plan of a command: a file or a recipe, with quantities of its own or of a configuration, and its tensors."""
 
+import contextlib
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +87,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -
         name, equals, value = text.partition("=")
         if not (name.strip() and equals and value.strip()):
             raise click.BadParameter(f"{text!r} sets nothing; write NAME=NUMBER, such as n_layer=24.")
-        pairs[name.strip()] = value.strip()
+        pairs[name.strip()] = {"true": "1", "false": "0"}.get(value.strip().lower(), value.strip())
     return pairs
 
 
@@ -172,7 +174,12 @@ def _arrays(source: Source, plan: "Plan | None", like: Path | None, model: str |
     from fanin.plan.arrangement import unpacked
 
     if model is not None:
-        return [array for array in models.opened(built(model)).arrays if array.persistent]
+        with contextlib.redirect_stdout(sys.stderr):  # what a factory prints is no part of a report
+            made = built(model)
+        arrays = [array for array in models.opened(made).arrays if array.persistent]
+        if not arrays:
+            raise click.UsageError(f"{model} has no tensors, so there is nothing to write; give another model.")
+        return arrays
     listed = () if plan is None else plan.parameters
     if like is None:
         if not listed:

@@ -176,6 +176,10 @@ class Initializer:
         if dtype.name not in dtypes.FLOATS and not self._is_custom():
             raise DTypeError(f"{dtype.name} cannot hold the values of {self!r}; it takes constants only.")
 
+    def _draws(self) -> bool:
+        """Whether its values depend on a seed, as far as it is known of one's own."""
+        return self._is_custom()
+
     def _is_custom(self) -> bool:
         """Whether a subclass says what the values are by its own ``__call__``."""
         return type(self).__call__ is not Initializer.__call__
@@ -248,6 +252,9 @@ class RandomInitializer(Initializer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this initializer."""
         return {"seed": self.seed}
+
+    def _draws(self) -> bool:
+        return True
 
     def _check_windowable(self) -> None:
         if self.seed is None:

@@ -69,6 +69,10 @@ class Wrapper(Initializer):
             raise SubclassError(f"{inner!r} is known as the whole array only: call {self!r} and take the slice.")
         inner._check_windowable()
 
+    def _draws(self) -> bool:
+        inner = self.initializer
+        return not isinstance(inner, Initializer) or inner._draws() or super()._draws()
+
     def _is_described(self) -> bool:
         inner = self.initializer
         return isinstance(inner, Initializer) and inner._is_described() and super()._is_described()

@@ -5,6 +5,7 @@ says in ``[about]`` which kinds of models it is for, and in ``[config]`` what it
 """
 
 import json
+import numbers
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -79,13 +80,14 @@ def given(
     Args:
         entries: of the configuration.
         keys: by quantity the path of its entry, ``"text_config.hidden_size"``, ``"depths.0"``, or ``"depths.#"`` for
-            how many there are in a list or a table; or a table of the path as ``key`` and what is known of the
-            entry. ``values`` are all that it may be: a list of them, or a table of what texts mean. ``means`` is a
-            table of numbers and expressions for what is no number, such as ``auto`` or ``null``; numbers are
-            themselves. ``every`` is the item of a list that comes every so often and nowhere else, which is the
-            quantity; then ``values`` are the items that are known. Without a path it is the entry of the quantity's
-            own name, and null is no entry. A name that is no quantity is a check: the entry has to be one of
-            ``values``, or is known and ``unused``, so that a configuration that tells no kind of model may have it.
+            how many there are in a list or a table; or a table of the path as ``key``, or of several of which the
+            first that is there counts, and what is known of the entry. ``values`` are all that it may be: a list
+            of them, or a table of what texts mean. ``means`` is a table of numbers and expressions for what is no
+            number, such as ``auto`` or ``null``; numbers are themselves. ``every`` is the item of a list that comes
+            every so often and nowhere else, which is the quantity; then ``values`` are the items that are known.
+            Without a path it is the entry of the quantity's own name, and null is no entry. A name that is no
+            quantity is a check: the entry has to be one of ``values``, or is known and ``unused``, so that a
+            configuration that tells no kind of model may have it.
         quantities: of the plan.
         about: says which models the plan is for.
         source: what messages call the plan.
@@ -99,56 +101,78 @@ def given(
         )
     problems = Problems()
     _check_kind(entries, about, source)
+    told = {name: _entry_of(name, keys.get(name, name)) for name in dict.fromkeys([*quantities, *keys])}
     if not about.model_type:
-        used = {_path(keys.get(name, name)).partition(".")[0] for name in {**quantities, **keys}}
+        used = {path.partition(".")[0] for each in told.values() for path in each["key"]}
         known = joined(sorted(used), 20)
         for name in sorted(set(entries) - used):
             problems.add(f"the configuration has {name!r}, which {source} does not know; it knows {known}.")
     found: dict[str, Number | str] = {}
-    for name in dict.fromkeys([*quantities, *keys]):
-        key = keys.get(name, name)
-        path = _path(key)
+    for name, entry in told.items():
         try:
-            value = _entry(entries, path)
-        except LookupError as error:
-            problems.add(f"the configuration has {error.args[0]}, and {source} needs {path}, which would be in it.")
-            continue
-        told: Mapping[str, Any] = {"key": key} if isinstance(key, str) else key
-        shown = _shown(value)
-        if shown in told.get("means", ()):
-            found[name] = told["means"][shown]
-            continue
-        if value is _MISSING or value is None:
-            continue
-        values = told.get("values", ())
-        if "every" in told:
-            value = _period(value, told["every"], values)
-            if value is None:
-                problems.add(
-                    f"the configuration has {path} = {_entry(entries, path)!r}, and {source} can follow a list of "
-                    f"{joined(values, 20)} where every so many is {told['every']!r} and no other."
-                )
-                continue
-        elif values:
-            if shown not in map(str, values):
-                problems.add(
-                    f"the configuration has {path} = {value!r}, which {source} does not know; it knows "
-                    f"{joined([str(each) for each in values], 20)}."
-                )
-                continue
-            value = values[shown] if isinstance(values, Mapping) else value
-        if name not in quantities:
-            continue
-        if not isinstance(value, int | float):
-            problems.add(f"the configuration has {path} = {value!r}, and {source} needs a number.")
-            continue
-        found[name] = int(value) if isinstance(value, bool) else value
+            value = _value(entries, entry, source, name in quantities)
+        except _Unfit as error:
+            problems.add(f"the configuration has {error}")
+        else:
+            if name in quantities and value is not None:
+                found[name] = value
     problems.check()
     return found
 
 
-def _path(key: str | Mapping[str, Any]) -> str:
-    return key if isinstance(key, str) else str(key["key"])
+class _Unfit(Exception):  # noqa: N818 - never leaves this file
+    """An entry that the plan cannot use; the text completes 'the configuration has ...'."""
+
+
+def _entry_of(name: str, key: str | Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan says of an entry, with the paths where it may be."""
+    entry = {"key": key} if isinstance(key, str) else dict(key)
+    paths = entry.get("key", name)
+    return entry | {"key": [paths] if isinstance(paths, str) else list(paths)}
+
+
+def _value(entries: Mapping[str, Any], entry: Mapping[str, Any], source: str, needed: bool) -> Number | str | None:
+    """The number that an entry is, or an expression for it; None where there is none, or where it is only checked.
+
+    Raises:
+        _Unfit: it is what the plan does not know, or no number where one is needed.
+    """
+    path, value = _first(entries, entry["key"], source)
+    shown, values = _shown(value), entry.get("values", ())
+    if shown in entry.get("means", ()):
+        return entry["means"][shown]  # type: ignore[no-any-return]  # a number or an expression, or its use tells
+    if value is _MISSING or value is None:
+        return None
+    if "every" in entry:
+        period = _period(value, entry["every"], values)
+        if period is None:
+            raise _Unfit(
+                f"{path} = {value!r}, and {source} can follow a list of {joined(values, 20)} where every so many is "
+                f"{entry['every']!r} and no other."
+            )
+        return period
+    if values:
+        if shown not in map(str, values):
+            known = joined([str(each) for each in values], 20)
+            raise _Unfit(f"{path} = {value!r}, which {source} does not know; it knows {known}.")
+        value = values[shown] if isinstance(values, Mapping) else value
+    if not needed:
+        return None
+    if not isinstance(value, numbers.Real):
+        raise _Unfit(f"{path} = {value!r}, and {source} needs a number.")
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def _first(entries: Mapping[str, Any], paths: Sequence[str], source: str) -> tuple[str, Any]:
+    """The first of some paths where there is something, and what."""
+    for path in paths:
+        try:
+            value = _entry(entries, path)
+        except LookupError as error:
+            raise _Unfit(f"{error.args[0]}, and {source} needs {path}, which would be in it.") from None
+        if value is not _MISSING:
+            return path, value
+    return paths[0], _MISSING
 
 
 def _shown(value: object) -> str:

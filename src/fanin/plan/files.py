@@ -52,7 +52,7 @@ _ABOUT = {
 }  # fmt: skip
 _CONFIG = ((str, dict), "the path of an entry, or a table of key and what is known of it")
 _ENTRY = {
-    "key": _TEXT,
+    "key": ((str, list), "the path of an entry, or a list of paths, of which the first that is there counts"),
     "values": ((dict, list), "a table of what texts mean, or a list of what is known"),
     "means": ((dict,), "a table of what entries mean that are no numbers, such as { auto = 'width // 16' }"),
     "every": _TEXT,
@@ -194,6 +194,11 @@ class _Reader:
         for name, entry in config.items():
             if isinstance(entry, dict):
                 self._check_keys(entry, _ENTRY, f"[config]: {name}", "config", name)
+                paths = entry.get("key", "")
+                if isinstance(paths, list) and not (paths and all(isinstance(path, str) for path in paths)):
+                    self.problems.add(
+                        f"[config]: {name}: key must be {_ENTRY['key'][1]}, not {paths!r}.", self.where("config", name)
+                    )
                 bare = entry.get("unused") or (name in quantities and "every" not in entry)
                 for key in ["key"] if bare else ["key", "values"]:
                     if key not in entry:
