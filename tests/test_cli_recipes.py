@@ -10,7 +10,7 @@ from harness import assert_same_bits
 from stored import held, written
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from fanin import recipes
+from fanin import checkpoint, recipes
 from fanin.cli import ExitCode
 from fanin.initializers import RandomNormal
 
@@ -58,8 +58,13 @@ def test_a_directory_gets_the_configuration_and_is_loaded(here: Path) -> None:
     assert not any(told.values())
     assert_same_bits(model.model.norm.weight.detach().numpy(), np.ones(48, np.float32))
     (here / "model" / "config.json").write_text("{}", "utf-8")
-    ended(*arguments, "-o", "model/", "--force")
+    done = invoked(*arguments, "-o", "model/", "--force")
+    assert "model/config.json is another configuration than was given, and is left as it is" in done.stderr
     assert (here / "model" / "config.json").read_text("utf-8") == "{}"  # of the user, who may have changed it
+    done = invoked(*arguments, "-o", "other/", "--set", "tie_word_embeddings=true")
+    assert "there is no other/config.json: --set makes other weights" in done.stderr
+    assert not (here / "other" / "config.json").exists()
+    assert "lm_head.weight" not in {each.name for each in checkpoint.shapes(here / "other")}
     ended(*arguments[:-2], "-o", "one.safetensors")
     assert not list(here.glob("one*/config.json"))
 
@@ -77,6 +82,14 @@ def test_a_link_to_nothing_in_the_place_of_the_configuration_is_left(here: Path)
     ended("init", "--recipe", "llama", "--config", "config.json", "-o", "model/")
     assert (here / "model" / "config.json").is_symlink()
     assert not (here / "model" / "elsewhere").exists()
+
+
+def test_the_summary_tells_all_that_was_written(here: Path) -> None:
+    ended("init", "--recipe", "llama", "--config", "config.json", "-o", "x.safetensors")
+    (here / "head.toml").write_text('[[rules]]\nmatch = "lm_head.weight"\ninitializer = "zeros"', "utf-8")
+    arguments = ["init", "head.toml", "--like", "x.safetensors", "--only", "lm_head.*", "-o", "y.safetensors"]
+    assert "21 tensors, 46,704 parameters" in ended(*arguments, "--dry-run")
+    assert "21 tensors, 46,704 parameters" in ended(*arguments)
 
 
 def test_quantities_can_be_set(here: Path) -> None:

@@ -1,5 +1,6 @@
 """Models of the option `--model`: made by a function, on the meta device, and written without values of their own."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -130,6 +131,19 @@ def test_a_directory_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "gone").rmdir()
     with pytest.raises(FactoryError, match="FileNotFoundError"):
         built("zoo_of_factories:Small")
+
+
+def test_what_a_factory_prints_is_no_part_of_a_report(tmp_path: Path) -> None:
+    text = "import torch\ndef make():\n    print('hello')\n    return torch.nn.Linear(3, 2)\n"
+    (tmp_path / "noisy.py").write_text(text + "def empty():\n    return torch.nn.ReLU()\n", "utf-8")
+    (tmp_path / "rules.toml").write_text('[[rules]]\nmatch = "*"\ninitializer = "zeros"', "utf-8")
+    here = ["env", "-C", str(tmp_path)]
+    done = fanin("explain", "rules.toml", "--json", "--model", "noisy:make", before=here)
+    assert len(json.loads(done.stdout)["tensors"]) == 2
+    assert done.stderr == "hello\n"
+    done = fanin("init", "--dummy", "--model", "noisy:empty", "-o", "x.safetensors", before=here)
+    assert done.returncode in (2, 3)
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_a_plan_for_the_model_alone_has_rules_for_what_checkpoints_do_not_hold() -> None:

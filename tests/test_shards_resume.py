@@ -328,7 +328,18 @@ def test_a_name_that_is_taken_after_a_kill_is_left_as_it_is_too(whole: Path, tmp
 
 @pytest.mark.parametrize(
     "note",
-    [b"", b"{}", b'{"files": ["../a"]}', b'{"files": [""], "before": ["/etc/passwd"]}', b'{"files": 3}', b"[" * 9],
+    [
+        b"",
+        b"{}",
+        b'{"files": ["../a"]}',
+        b'{"files": [""], "before": ["/etc/passwd"]}',
+        b'{"files": ["model.safetensors"], "before": ["tokenizer.json"]}',
+        b'{"files": "abc"}',
+        b'{"files": 3}',
+        b"[" * 9,
+        b"[" * 99_999,
+    ],
+    ids=range(9),
 )
 def test_a_note_that_is_none_is_told(note: bytes, tmp_path: Path) -> None:
     out = tmp_path / "out"
