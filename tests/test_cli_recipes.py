@@ -5,8 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import recipe_decoders
+import recipe_sequences
+import recipe_vision
+import torch
 from commands import SMALL, fanin, invoked
 from harness import assert_same_bits
+from reference import Case
 from stored import held, written
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -216,3 +221,29 @@ def test_one_recipe_is_told_whole(here: Path) -> None:
     ended("diff", "own.toml", "--recipe", "gpt2")
     assert "no recipe 'gpt'; did you mean 'gpt2'" in ended("list", "gpt", code=ExitCode.PLAN)
     assert "name the recipe" in ended("list", "--toml", code=ExitCode.USAGE)
+
+
+WRITTEN = ("llama", "mixtral", "vit", "whisper", "mamba")
+LOADED = [
+    case
+    for case in (*recipe_decoders.CASES, *recipe_vision.CASES, *recipe_sequences.CASES)
+    if case.forward is not None and case.config is not None and str(case) in WRITTEN
+]
+
+
+@pytest.mark.parametrize("case", LOADED, ids=str)
+def test_transformers_loads_what_the_command_writes(case: Case, here: Path) -> None:
+    assert case.forward is not None
+    case.config.save_pretrained(here)
+    arguments = ["init", "--recipe", case.recipe, "--config", "config.json", "--max-shard-size", "100KB"]
+    ended(*arguments, "-o", "model", "--seed", 5, "--dtype", "bfloat16")
+    assert len(list((here / "model").glob("*.safetensors"))) > 1
+    model, told = type(case.built()).from_pretrained(here / "model", output_loading_info=True)
+    assert not any(told.values())
+    assert model.dtype == torch.bfloat16
+    with torch.no_grad():
+        assert torch.isfinite(case.forward(model.float().eval())).all()
+
+
+def test_each_architecture_was_loaded() -> None:
+    assert {str(case) for case in LOADED} == set(WRITTEN)
