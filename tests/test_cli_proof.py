@@ -172,7 +172,7 @@ def test_diff_of_files_and_plans(here: Path) -> None:
             "only='nothing' means no array",
         ),
         (["verify", "model.safetensors", "plan.toml", "--seed", "x"], ExitCode.USAGE, "'x' is no integer"),
-        (["verify", "model.safetensors"], ExitCode.USAGE, "Missing argument 'PLAN'"),
+        (["verify", "model.safetensors"], ExitCode.USAGE, "there is no plan; give the name of a TOML file"),
         (["verify", "later", "plan.toml"], ExitCode.STREAM, "written by the stream 'fanin-2'"),
         (["fingerprint", "later"], ExitCode.STREAM, "written by the stream 'fanin-2'"),
         (["fingerprint", "cut"], ExitCode.CHECKPOINT, "not a safetensors file"),

@@ -227,7 +227,7 @@ def test_no_initializer_is_called_as_a_function_of_arithmetic() -> None:
     from fanin.expressions import FUNCTIONS
     from fanin.initializers.registry import _BY_PLAIN_NAME
 
-    assert len(FUNCTIONS) == 6
+    assert len(FUNCTIONS) == 7
     assert not FUNCTIONS.keys() & _BY_PLAIN_NAME.keys()
 
 
