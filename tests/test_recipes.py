@@ -89,7 +89,7 @@ def test_the_page_lists_every_recipe_as_it_calls_itself() -> None:
     for row, start in zip(rows, told, strict=True):
         assert row.startswith(start)
     readme = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
-    assert f"plans of {len(recipes.NAMES)} real architectures" in readme
+    assert f"{len(recipes.NAMES)} plans of real architectures" in readme
 
 
 def test_an_unknown_recipe_is_told() -> None:
